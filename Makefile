@@ -1,0 +1,50 @@
+# make demo      install into .venv, then train, score and draw on the built-in data set
+# make test      install into .venv, then all tests but the slow ones
+# make test-all  the slow tests too
+# make lint      style and types
+#
+# make PYTHON=python3.12 ...   another Python (3.10, 3.11 or 3.12)
+# make VENV=some/folder ...    another virtual environment
+
+PYTHON ?= python3
+VENV ?= .venv
+
+RUN := $(VENV)/bin/python
+# Written when the installation is complete; holds the seconds it took.
+STAMP := $(VENV)/installed
+
+.PHONY: demo test test-all lint
+.DELETE_ON_ERROR:
+
+demo: $(STAMP)
+	@start=$$(date +%s) && \
+	$(RUN) tools/demo.py && \
+	echo "The demo took $$(( $$(date +%s) - start )) s; the installation before it took $$(cat $(STAMP)) s."
+
+test: $(STAMP)
+	$(RUN) -m pytest -m "not slow"
+
+test-all: $(STAMP)
+	$(RUN) -m pytest
+
+lint: $(STAMP)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+# Written so that any Python, even 2, can run it and say what is wrong.
+define CHECK_PYTHON
+import sys
+if not (3, 10) <= sys.version_info[:2] <= (3, 12):
+    sys.exit("sipe-mmseg needs Python 3.10, 3.11 or 3.12, and '$(PYTHON)' is Python %d.%d. "
+             "Name another one: make PYTHON=python3.12" % sys.version_info[:2])
+endef
+export CHECK_PYTHON
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c "$$CHECK_PYTHON"
+	@start=$$(date +%s) && \
+	$(PYTHON) -m venv $(VENV) && \
+	$(RUN) -m pip install --disable-pip-version-check --editable '.[lite,dev]' && \
+	echo "$$(( $$(date +%s) - start ))" > $@ && \
+	echo "The installation into $(VENV) took $$(cat $@) s."

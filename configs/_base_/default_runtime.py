@@ -1,0 +1,29 @@
+# Imported before anything is built; it registers SIPE and makes the repairs of sipe_mmseg.compat.
+# A child config's custom_imports replaces this one, so it must list sipe_mmseg too.
+custom_imports = dict(imports=['sipe_mmseg'], allow_failed_imports=False)
+default_scope = 'mmseg'
+
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+randomness = dict(seed=0)
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=1),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='SegVisualizationHook'),
+)
+custom_hooks = [dict(type='ImagesPerSecondHook')]
+
+# For TensorBoard: --cfg-options visualizer.vis_backends.1.type=TensorboardVisBackend
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+log_processor = dict(by_epoch=True)
+log_level = 'INFO'
+load_from = None
+resume = False

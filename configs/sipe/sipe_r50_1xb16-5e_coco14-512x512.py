@@ -1,0 +1,8 @@
+# SIPE as published for COCO 2014, on one GPU.
+_base_ = [
+    '../_base_/models/sipe_r50.py',
+    '../_base_/datasets/coco14.py',
+    '../_base_/default_runtime.py',
+    '../_base_/schedules/schedule_5e.py',
+]
+model = dict(decode_head=dict(num_classes=81))

@@ -1,0 +1,12 @@
+"""SIPE for MMSegmentation: localisation maps from image-level labels. Importing this package registers everything."""
+
+from . import compat
+
+__version__ = '0.1.0'
+
+compat.apply()
+
+# MMSegmentation, which the subpackages import, can only be imported once the repairs are made.
+from . import datasets, engine, evaluation, models  # noqa: E402
+
+__all__ = ['__version__', 'compat', 'datasets', 'engine', 'evaluation', 'models']

@@ -1,0 +1,390 @@
+"""Where image-level labels come from: readers that turn files into ``{image key: foreground indices}``.
+
+A reader gets the classes, background first, and returns a sorted tuple of foreground indices for every image it knows:
+index ``k`` is class ``k + 1``. An empty tuple is an image in which there is no object. Whatever is wrong with a file is
+an error that names the file and the line or key.
+"""
+
+import csv
+import difflib
+import filecmp
+import json
+import os
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+Labels = dict[str, tuple[int, ...]]
+
+IGNORE_INDEX = 255
+"""Value of mask pixels that belong to no class."""
+
+
+def foreground_indices(names: Iterable[Any], classes: Sequence[str], where: str) -> tuple[int, ...]:
+    """Turns class names into foreground indices.
+
+    Args:
+        names: Names of the classes in one image, in any order, repeated or not.
+        classes: All classes, background first.
+        where: File and line or key, for the error.
+
+    Returns:
+        Sorted indices, 0 for ``classes[1]``.
+
+    Raises:
+        TypeError: If a name is not a string.
+        ValueError: If a name is not a foreground class.
+    """
+    index = {name: position - 1 for position, name in enumerate(classes) if position}
+    found = set()
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f'{where}: labels are names of classes, not {name!r}')
+        if name not in index:
+            raise ValueError(f'{where}: {_wrong_name(name, classes)}')
+        found.add(index[name])
+    return tuple(sorted(found))
+
+
+def class_names(indices: Iterable[int], classes: Sequence[str]) -> str:
+    """Names of foreground indices, for a message."""
+    return ', '.join(classes[index + 1] for index in indices) or 'no object'
+
+
+def read_voc_xml(folder: str, classes: Sequence[str], image_ids: Iterable[str]) -> Labels:
+    """Reads annotations as in PASCAL VOC: every object counts, those marked ``difficult`` too.
+
+    Args:
+        folder: Folder of ``<image id>.xml``.
+        classes: All classes, background first.
+        image_ids: Images to read; those without a file are left out of the result.
+
+    Returns:
+        Labels by image id.
+    """
+    _require_folder(folder)
+    labels = {}
+    for image_id in image_ids:
+        path = os.path.join(folder, f'{image_id}.xml')
+        try:
+            root = ET.parse(path).getroot()
+        except FileNotFoundError:
+            continue
+        except ET.ParseError as error:
+            raise ValueError(f'{path}: not well-formed XML ({error})') from error
+        # Direct children only: objects have parts (head, hand, foot), whose names are not classes.
+        names = [(item.findtext('name') or '').strip() for item in root.findall('object')]
+        labels[image_id] = foreground_indices(names, classes, path)
+    return labels
+
+
+def read_json(path: str, classes: Sequence[str]) -> Labels:
+    """Reads ``{"image id, file name or relative path": ["class", ...], ...}``.
+
+    A key may be repeated, as long as it has the same classes.
+
+    Returns:
+        Labels by key as written.
+    """
+    content = load_json(path, object_pairs_hook=_Object)
+    if not isinstance(content, _Object):
+        raise TypeError(f'{path}: must be one object {{"image": ["class", ...], ...}}, not {_shown(content)}')
+    labels: Labels = {}
+    for key, names in content:
+        where = f'{path}, key {key!r}'
+        if isinstance(names, _Object) or not isinstance(names, list):
+            raise TypeError(f'{where}: the value must be a list of class names, not {_shown(names)}')
+        indices = foreground_indices(names, classes, where)
+        if labels.setdefault(key, indices) != indices:
+            raise ValueError(
+                f'{where}: appears twice, with {class_names(labels[key], classes)}'
+                f' and with {class_names(indices, classes)}'
+            )
+    return labels
+
+
+def read_csv(path: str, classes: Sequence[str]) -> Labels:
+    """Reads a table with one line an image, in UTF-8, separated by commas, in one of two forms.
+
+    ``image,labels`` has the names of the classes, separated by ``;``. ``image,<class>,<class>,...`` has a column for
+    every foreground class, in any order, with 0 and 1.
+
+    Returns:
+        Labels by the image column as written.
+    """
+    rows = _csv_rows(path)
+    line, header = next(rows, (1, []))
+    if not header or header[0] != 'image' or len(header) < 2:
+        raise ValueError(
+            f'{path}, line {line}: the header must be "image,labels" or "image,<class>,<class>,...",'
+            f' not {",".join(header)!r}'
+        )
+    one_hot = header[1:] != ['labels'] or 'labels' in classes
+    if one_hot:
+        _check_columns(header[1:], classes, f'{path}, line {line}')
+    labels: Labels = {}
+    lines: dict[str, int] = {}
+    for line, row in rows:
+        where = f'{path}, line {line}'
+        if len(row) != len(header):
+            raise ValueError(f'{where}: {len(row)} cells, but the header has {len(header)}')
+        key, cells = row[0], row[1:]
+        if not key:
+            raise ValueError(f'{where}: the image is not named')
+        if key in lines:
+            raise ValueError(f'{where}: image {key!r} is already on line {lines[key]}')
+        lines[key] = line
+        names = _marked(cells, header[1:], where) if one_hot else _separated(cells[0])
+        labels[key] = foreground_indices(names, classes, where)
+    return labels
+
+
+def read_class_folders(root: str, paths: Iterable[str], classes: Sequence[str]) -> tuple[Labels, dict[str, str]]:
+    """Takes the folder an image lies in for its class.
+
+    An image of several classes lies, under the same name and with the same bytes, in several folders. Files of the same
+    name with different bytes are different images. Images in a folder ``background`` have no object.
+
+    Args:
+        root: Folder of the class folders.
+        paths: The images' paths relative to ``root``, ``<class>/<name>``. Those right in ``root`` have no label.
+        classes: All classes, background first.
+
+    Returns:
+        Labels by relative path, and the copies: relative path of each further copy of an image -> path of its first
+        one, which is the one that has the labels.
+    """
+    images: dict[str, list[str]] = {}
+    members: dict[str, set[str]] = {}
+    copies: dict[str, str] = {}
+    for path in sorted(paths):
+        folder, _, name = path.partition('/')
+        if not name:
+            continue
+        same_name = images.setdefault(name, [])
+        full_path = os.path.join(root, path)
+        first = next((other for other in same_name if _same_bytes(os.path.join(root, other), full_path)), None)
+        if first is None:
+            same_name.append(path)
+        else:
+            copies[path] = first
+        members.setdefault(first or path, set()).add(folder)
+    labels = {
+        path: foreground_indices(folders - {classes[0]}, classes, f'{os.path.join(root, path)}, its folder')
+        for path, folders in members.items()
+    }
+    return labels, copies
+
+
+def read_masks(folder: str, classes: Sequence[str], image_ids: Iterable[str], suffix: str = '.png') -> Labels:
+    """Draws labels from masks: every class that has a pixel.
+
+    Note that this is more than image-level supervision where a mask was drawn by hand, and that for PASCAL VOC it
+    differs from the labels that the field trains on (SIPE, section 4.1, uses image-level labels only).
+
+    Args:
+        folder: Folder of ``<image id><suffix>``: palette or 8-bit greyscale images of class indices; 255 is ignored.
+        classes: All classes, background first.
+        image_ids: Images to read; those without a mask are left out of the result.
+        suffix: How the masks' names end.
+
+    Returns:
+        Labels by image id.
+    """
+    _require_folder(folder)
+    labels = {}
+    for image_id in image_ids:
+        path = os.path.join(folder, image_id + suffix)
+        try:
+            with Image.open(path) as image:
+                if image.mode not in ('P', 'L'):
+                    raise ValueError(
+                        f'has mode {image.mode}, but a mask holds class indices: a palette or 8-bit greyscale image'
+                    )
+                present = np.flatnonzero(np.bincount(np.asarray(image).ravel(), minlength=256))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise ValueError(f'{path}: {error}') from error
+        wrong = [int(value) for value in present if len(classes) <= value != IGNORE_INDEX]
+        if wrong:
+            raise ValueError(
+                f'{path}: value {wrong[0]}, but the classes have the indices 0 to {len(classes) - 1}'
+                f' (and {IGNORE_INDEX} is ignored)'
+            )
+        labels[image_id] = tuple(int(value) - 1 for value in present if 0 < value != IGNORE_INDEX)
+    return labels
+
+
+def read_coco_instances(path: str, classes: Sequence[str]) -> Labels:
+    """Reads COCO's ``instances_*.json``: every annotation counts, crowds too.
+
+    Args:
+        path: The file.
+        classes: Background and the file's categories in the order of their ids.
+
+    Returns:
+        Labels by ``file_name``, for every image of the file.
+    """
+    # Outlines are nine tenths of the file: nothing but what is read below stays in memory while it is parsed.
+    kept = {'images', 'annotations', 'categories', 'id', 'name', 'file_name', 'image_id', 'category_id'}
+    content = load_json(path, object_hook=lambda item: {key: item[key] for key in item.keys() & kept})
+    names = coco_class_names(path, content)
+    for name in names[1:]:
+        if name not in classes[1:]:
+            raise ValueError(f'{path}, categories: {_wrong_name(name, classes)}')
+    if names != tuple(classes):
+        raise ValueError(
+            f'{path}, categories: in the order of their ids they are {", ".join(names[1:])}, but the classes are'
+            f' {", ".join(classes[1:])}'
+        )
+    present: dict[Any, set[int]] = {image_id: set() for image_id in coco_images(path, content)}
+    for annotation, class_index in coco_annotations(path, content):
+        present[annotation['image_id']].add(class_index - 1)
+    return {image['file_name']: tuple(sorted(present[image['id']])) for image in content['images']}
+
+
+def coco_class_names(path: str, content: Any) -> tuple[str, ...]:
+    """Background and the categories of a COCO file in the order of their ids.
+
+    Args:
+        path: The file, for errors.
+        content: What is in the file.
+    """
+    categories = _coco_records(path, content, 'categories', 'id', 'name')
+    return ('background', *(item['name'] for item in sorted(categories, key=lambda item: item['id'])))
+
+
+def coco_images(path: str, content: Any) -> dict[Any, dict[str, Any]]:
+    """The images of a COCO file by their id.
+
+    Raises:
+        ValueError: If an entry is incomplete, or two have the same id or file name.
+    """
+    images: dict[Any, dict[str, Any]] = {}
+    names: set[str] = set()
+    for image in _coco_records(path, content, 'images', 'id', 'file_name'):
+        for key, known in (('id', images), ('file_name', names)):
+            if image[key] in known:
+                raise ValueError(f'{path}: two images have the {key} {image[key]!r}')
+        images[image['id']] = image
+        names.add(image['file_name'])
+    return images
+
+
+def coco_annotations(path: str, content: Any) -> Iterator[tuple[dict[str, Any], int]]:
+    """The annotations of a COCO file, each with its class index.
+
+    The index of a category is its place in the order of ids, from 1: COCO's ids have gaps, class indices have none.
+
+    Raises:
+        ValueError: If an annotation is incomplete or names an image or a category that the file does not list.
+    """
+    images = coco_images(path, content)
+    category_ids = sorted(item['id'] for item in _coco_records(path, content, 'categories', 'id'))
+    class_index = {category_id: position for position, category_id in enumerate(category_ids, start=1)}
+    for annotation in _coco_records(path, content, 'annotations', 'image_id', 'category_id'):
+        where = f'{path}, annotation {annotation.get("id")}'
+        if annotation['image_id'] not in images:
+            raise ValueError(f'{where}: image_id {annotation["image_id"]} is not among the images')
+        if annotation['category_id'] not in class_index:
+            raise ValueError(f'{where}: category_id {annotation["category_id"]} is not among the categories')
+        yield annotation, class_index[annotation['category_id']]
+
+
+def load_json(path: str, **hooks: Any) -> Any:
+    """Reads a JSON file; ``hooks`` go to ``json.load``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not JSON in UTF-8.
+    """
+    _require_file(path)
+    with open(path, encoding='utf-8-sig') as file:
+        try:
+            return json.load(file, **hooks)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f'{path}: not JSON in UTF-8 ({error})') from error
+
+
+class _Object(list):
+    """The key-value pairs of a JSON object, repeated keys included."""
+
+
+def _coco_records(path: str, content: Any, name: str, *keys: str) -> list[dict[str, Any]]:
+    """The list ``name`` of a COCO file, once it is sure that every entry has ``keys``."""
+    records = content.get(name) if isinstance(content, Mapping) else None
+    if not isinstance(records, list):
+        raise ValueError(f"{path}: has no list {name!r}, as COCO's instances files do")
+    for position, record in enumerate(records):
+        for key in keys:
+            if not isinstance(record, Mapping) or key not in record:
+                raise ValueError(f'{path}: entry {position} of {name!r} has no {key!r}')
+    return records
+
+
+def _wrong_name(name: str, classes: Sequence[str]) -> str:
+    listed = f'The classes are: {", ".join(classes[1:])}'
+    if name == classes[0]:
+        return f'{name!r} is not a label: images without an object have no label at all. {listed}'
+    by_lower_case = {other.lower(): other for other in classes[1:]}
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    hint = f'; did you mean {by_lower_case[close[0]]!r}?' if close else '.'
+    return f'{name!r} is not a class{hint} {listed}'
+
+
+def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and stripped cells of every line that is not blank."""
+    _require_file(path)
+    with open(path, encoding='utf-8-sig', newline='') as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            for row in reader:
+                cells = [cell.strip() for cell in row]
+                if any(cells):
+                    yield reader.line_num, cells
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f'{path}, line {reader.line_num + 1}: not CSV in UTF-8 ({error})') from error
+
+
+def _check_columns(columns: Sequence[str], classes: Sequence[str], where: str) -> None:
+    foreground_indices(columns, classes, where)
+    for position, name in enumerate(columns):
+        if name in columns[:position]:
+            raise ValueError(f'{where}: column {name!r} appears twice')
+    missing = [name for name in classes[1:] if name not in columns]
+    if missing:
+        raise ValueError(f'{where}: no column for {", ".join(missing)}')
+
+
+def _marked(cells: Sequence[str], columns: Sequence[str], where: str) -> list[str]:
+    for cell, column in zip(cells, columns, strict=True):
+        if cell not in ('0', '1'):
+            raise ValueError(f'{where}, column {column!r}: must be 0 or 1, not {cell!r}')
+    return [column for cell, column in zip(cells, columns, strict=True) if cell == '1']
+
+
+def _separated(cell: str) -> list[str]:
+    return [name.strip() for name in cell.split(';')] if cell else []
+
+
+def _same_bytes(first: str, second: str) -> bool:
+    return filecmp.cmp(first, second, shallow=False)
+
+
+def _shown(value: Any) -> str:
+    text = 'an object' if isinstance(value, _Object) else repr(value)
+    return text if len(text) <= 60 else f'{text[:57]}...'
+
+
+def _require_file(path: str) -> None:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'{path}: no such file')
+
+
+def _require_folder(path: str) -> None:
+    if not os.path.isdir(path):
+        raise FileNotFoundError(f'{path}: no such folder')

@@ -1,0 +1,198 @@
+"""The mathematics of SIPE as pure functions on tensors, in the order in which the paper tells it.
+
+Notation: ``N`` images, ``K`` foreground classes, ``C = K + 1`` channels with the background at index 0, an ``h x w``
+grid of cells (stride 16 in the paper). Nothing here knows about registries, configs or data samples.
+
+Source: Chen, Yang, Lai, Xie, "Self-supervised Image-specific Prototype Exploration for Weakly Supervised Semantic
+Segmentation", CVPR 2022, sections 3.1 to 3.3. Where the published code differs from the paper, the default is
+the code's.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+EPS = 1e-5
+"""The published code's guard of every division by a maximum or a norm."""
+
+
+def normalize_by_max(maps: Tensor, eps: float = EPS) -> Tensor:
+    """Divide every map by its largest value plus ``eps``.
+
+    Args:
+        maps: Non-negative maps (..., h, w).
+        eps: Guard against empty maps.
+
+    Returns:
+        Maps in [0, 1), same shape. The gradient passes through the maximum.
+    """
+    return maps / (maps.flatten(-2).max(dim=-1).values[..., None, None] + eps)
+
+
+def class_activation_maps(logits: Tensor, eps: float = EPS) -> Tensor:
+    """General CAM with its background channel, ``concat(M_b, M_f)`` (SIPE, section 3.1).
+
+    ``M_f = relu(logits) / (max over pixels + eps)``; ``M_b = 1 - max over classes of M_f``. The maximum of ``M_b`` runs
+    over all K classes, absent ones too.
+
+    Args:
+        logits: Classifier's maps (N, K, h, w).
+        eps: Guard of the division by the maximum.
+
+    Returns:
+        (N, K + 1, h, w) in [0, 1], background first, not yet masked by :func:`validity_maps`.
+    """
+    foreground = normalize_by_max(logits.relu(), eps)
+    background = 1 - foreground.max(dim=1, keepdim=True).values
+    return torch.cat([background, foreground], dim=1)
+
+
+def validity_maps(labels: Tensor, boxes: Tensor, crop_size: Sequence[int], grid_size: Sequence[int]) -> Tensor:
+    """Where which class may be: 1 inside the image, and for the foreground only where the class is present.
+
+    A grid cell is valid when the pixel that ``F.interpolate(mode='nearest')`` takes for it lies inside the image
+    (with stride 16: cell (r, c) looks at pixel (16 r, 16 c), not at its centre), as in the published code.
+
+    Args:
+        labels: Image-level labels (N, K), 1 for present, 0 for absent.
+        boxes: (N, 4) [top, bottom, left, right] of the image inside the crop, in pixels, end exclusive.
+        crop_size: (H, W) of the crop in pixels.
+        grid_size: (h, w) of the maps.
+
+    Returns:
+        (N, K + 1, h, w), 0 or 1, of the labels' dtype.
+    """
+    inside = []
+    for axis, (pixels, cells) in enumerate(zip(crop_size, grid_size, strict=True)):
+        position = torch.arange(pixels, device=labels.device, dtype=torch.float32)
+        position = F.interpolate(position[None, None], size=cells, mode='nearest')[0]
+        start, end = boxes[:, 2 * axis, None], boxes[:, 2 * axis + 1, None]
+        inside.append((position >= start) & (position < end))
+    image = (inside[0][:, :, None] & inside[1][:, None, :]).to(labels.dtype)
+    present = torch.cat([torch.ones_like(labels[:, :1]), labels], dim=1)
+    return present[:, :, None, None] * image[:, None]
+
+
+def soft_iou(features: Tensor, maps: Tensor, eps: float = EPS) -> Tensor:
+    """Soft IoU of every pixel's structure map with every class map (SIPE, section 3.2, equations 2 and 3).
+
+    The structure map of pixel i is ``S_i(j) = relu(cos(f_i, f_j))``; padding is part of the sums. With the IoU written
+    as two matrix products, the published tensor of (N, K + 1, hw, hw) never exists.
+
+    Args:
+        features: (N, D, h, w).
+        maps: Class maps (N, C, h, w) in [0, 1].
+        eps: Guard of the division by the features' norm.
+
+    Returns:
+        (N, C, h, w); 0 where a dead feature meets an empty map (0 / 0).
+    """
+    shape = maps.shape
+    features = features.flatten(2)
+    features = features / (features.norm(dim=1, keepdim=True) + eps)
+    maps = maps.flatten(2)
+    structure = torch.bmm(features.transpose(1, 2), features).relu_()
+    intersection = torch.bmm(maps, structure)
+    union = structure.sum(dim=1, keepdim=True) + maps.sum(dim=2, keepdim=True) - intersection
+    iou = torch.where(union > 0, intersection / union, torch.zeros_like(union))
+    return iou.view(shape)
+
+
+def structure_aware_seeds(
+    features: Tensor,
+    maps: Tensor,
+    valid: Tensor,
+    alpha: float = 0.5,
+    alpha_on: Literal['similarity', 'map'] = 'similarity',
+    eps: float = EPS,
+) -> Tensor:
+    """Assign every pixel to the class whose map its structure map fits best (SIPE, section 3.2, equation 4).
+
+    No gradient passes through the seeds.
+
+    Args:
+        features: What the structure is seen in (N, D, h, w): the last stage's map in training, the hierarchical
+            feature in inference.
+        maps: General CAM with background (N, K + 1, h, w).
+        valid: (N, K + 1, h, w) or broadcastable to it; a pixel won by an invalid class is nobody's seed.
+        alpha: Weight that holds the background back.
+        alpha_on: ``'similarity'`` weighs the background's IoU (the published code), ``'map'`` its map before the IoU
+            (the paper).
+        eps: Guard of the division by the features' norm.
+
+    Returns:
+        (N, K + 1, h, w), 1 where the pixel is a seed of the class, else 0.
+
+    Raises:
+        ValueError: If ``alpha_on`` is neither of the two.
+    """
+    if alpha_on not in ('similarity', 'map'):
+        raise ValueError(f"alpha_on={alpha_on!r}: use 'similarity' (published code) or 'map' (paper)")
+    with torch.no_grad():
+        weight = maps.new_ones(1, maps.shape[1], 1, 1)
+        weight[:, 0] = alpha
+        if alpha_on == 'similarity':
+            similarity = soft_iou(features, maps, eps) * weight
+        else:
+            similarity = soft_iou(features, maps * weight, eps)
+        winner = similarity.argmax(dim=1, keepdim=True)
+        return torch.zeros_like(similarity).scatter_(1, winner, 1.0) * valid
+
+
+def hierarchical_feature(projections: Sequence[Tensor], size: Sequence[int], eps: float = EPS) -> Tensor:
+    """Stack the projected maps of all stages into one feature (SIPE, section 3.3).
+
+    Args:
+        projections: Maps (N, D_i, h_i, w_i), one a stage.
+        size: (h, w) of the grid they are brought to (bilinear).
+        eps: Guard of the division of every map by its L2 norm over channels.
+
+    Returns:
+        (N, sum of D_i, h, w).
+    """
+    resized = []
+    for projection in projections:
+        unit = projection / (projection.norm(dim=1, keepdim=True) + eps)
+        resized.append(resize_bilinear(unit, size))
+    return torch.cat(resized, dim=1)
+
+
+def resize_bilinear(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Bring (N, D, h, w) maps to another size, bilinear with ``align_corners=False``; untouched if it fits already."""
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps, size=tuple(size), mode='bilinear', align_corners=False)
+
+
+def image_specific_prototypes(features: Tensor, seeds: Tensor) -> Tensor:
+    """Average the hierarchical feature over the seeds of each class (SIPE, section 3.3, equation 5).
+
+    Divided by all ``h * w`` pixels as in the published code, not by the number of seeds: the cosine of
+    :func:`image_specific_cams` does not notice.
+
+    Args:
+        features: Hierarchical feature (N, D, h, w).
+        seeds: (N, C, h, w).
+
+    Returns:
+        (N, C, D); a class without seeds has a zero prototype.
+    """
+    features, seeds = features.flatten(2), seeds.flatten(2)
+    return torch.bmm(seeds, features.transpose(1, 2)) / features.shape[2]
+
+
+def image_specific_cams(features: Tensor, prototypes: Tensor) -> Tensor:
+    """IS-CAM: ``relu(cos(F_h(i), P_k))`` for every pixel and class (SIPE, section 3.3, equation 6).
+
+    Args:
+        features: Hierarchical feature (N, D, h, w).
+        prototypes: (N, C, D).
+
+    Returns:
+        (N, C, h, w) in [0, 1]; a zero prototype gives a zero map.
+    """
+    cosine = torch.bmm(F.normalize(prototypes, dim=2, eps=1e-8), F.normalize(features.flatten(2), dim=1, eps=1e-8))
+    return cosine.relu().unflatten(2, features.shape[-2:])

@@ -1,0 +1,167 @@
+"""The segmentor: images in; general CAM, IS-CAM, seeds and label map at the image's own size out."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import LabelData, PixelData
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from .multi_scale_fusion import fuse_scales
+from .sipe_head import SIPEFeatures
+
+NO_SEED = 255
+"""Value of a pixel without a seed in the seeds' map."""
+
+
+class ScaleMaps(NamedTuple):
+    """One image's maps at one scale, on the head's grid, of the present classes alone."""
+
+    is_cam: Tensor
+    """IS-CAM (n + 1, h, w), background first."""
+    cam: Tensor
+    """General CAM (n, h, w)."""
+    seeds: Tensor
+    """Class index of each cell's seed (h, w), 255 where an absent class won."""
+    labels: Tensor
+    """Image-level labels (K,) that were given, or those the classifier found itself."""
+    scores: Tensor
+    """The classifier's probabilities (K,) on the unmirrored image."""
+
+
+@MODELS.register_module()
+class SIPESegmentor(BaseSegmentor):
+    """Encoder and :class:`~sipe_mmseg.models.sipe_head.SIPEHead`, trained with image-level labels (SIPE, section 3).
+
+    Args:
+        backbone: Config of any backbone of mmseg or mmpretrain that returns maps.
+        decode_head: Config of the head.
+        neck: Optional config of a neck between the two.
+        train_cfg: Accepted as in every segmentor of mmseg; nothing in it is read.
+        test_cfg: ``mirror`` (default False): fuse the image with its mirror, one scale; ``score_threshold`` (default
+            0.5): the probability above which a class counts as present in an image without labels.
+        data_preprocessor: Config of the preprocessor.
+        pretrained: Path of the backbone's weights, as in mmseg.
+        init_cfg: As in MMEngine.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        decode_head: dict,
+        neck: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        pretrained: str | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        if pretrained is not None:
+            backbone = {**backbone, 'init_cfg': dict(type='Pretrained', checkpoint=pretrained)}
+        self.backbone = MODELS.build(backbone)
+        self.neck = MODELS.build(neck) if neck is not None else None
+        self.decode_head = MODELS.build(decode_head)
+        self.align_corners = self.decode_head.align_corners
+        self.num_classes = self.decode_head.num_classes
+        self.out_channels = self.decode_head.out_channels
+        self.train_cfg = train_cfg
+        self.test_cfg = test_cfg
+
+    def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
+        """Maps of the backbone (and neck) for images (N, 3, H, W), shallow to deep."""
+        maps = self.backbone(inputs)
+        return self.neck(maps) if self.neck is not None else maps
+
+    def encode_decode(self, inputs: Tensor, batch_data_samples: Sequence[SegDataSample]) -> Tensor:
+        """IS-CAM (N, K + 1, H, W) at the inputs' size, of the classes that the classifier finds itself."""
+        maps, _, _ = self.decode_head.predict(self.extract_feat(inputs), None)
+        return F.interpolate(maps.is_cam, size=inputs.shape[-2:], mode='bilinear', align_corners=self.align_corners)
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
+        """``loss_cls`` and ``loss_gsc`` of a preprocessed batch (N, 3, H, W)."""
+        return self.decode_head.loss(self.extract_feat(inputs), data_samples, inputs.shape[-2:])
+
+    def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
+        """One scale, unmirrored unless ``test_cfg.mirror``; see :meth:`pack` for what the samples then hold.
+
+        Args:
+            inputs: Preprocessed images (N, 3, H, W).
+            data_samples: Their samples. ``image_labels`` given are used; else the classifier's own scores.
+        """
+        if data_samples is None:
+            data_samples = [SegDataSample(metainfo=dict(ori_shape=tuple(inputs.shape[-2:]))) for _ in inputs]
+        mirror = bool((self.test_cfg or {}).get('mirror', False))
+        found = self.localize(inputs, given_labels(data_samples), mirror)
+        return [self.pack(sample, [maps]) for sample, maps in zip(data_samples, found, strict=True)]
+
+    def localize(self, inputs: Tensor, labels: Sequence[Tensor | None], mirror: bool) -> list[ScaleMaps]:
+        """Maps of a batch at the scale it comes in.
+
+        Args:
+            inputs: Preprocessed images (N, 3, H, W).
+            labels: For each image its labels (K,) or None to use the classifier's own scores.
+            mirror: Whether to fuse each image with its mirror.
+
+        Returns:
+            The maps of each image.
+        """
+        batch = torch.cat([inputs, inputs.flip(-1)]) if mirror else inputs
+        features: SIPEFeatures = self.decode_head(self.extract_feat(batch))
+        threshold = (self.test_cfg or {}).get('score_threshold', 0.5)
+        found = []
+        for index, own in enumerate(labels):
+            rows = [index, index + len(inputs)] if mirror else [index]
+            single = SIPEFeatures(*(x[rows] for x in features))
+            maps, used, scores = self.decode_head.predict_by_feat(
+                single, None if own is None else own[None], mirror, threshold
+            )
+            classes = used[0].nonzero()[:, 0] + 1
+            keys = torch.cat([classes.new_zeros(1), classes])
+            seeds = torch.where(maps.seeds[0].any(dim=0), maps.seeds[0].argmax(dim=0), NO_SEED)
+            found.append(ScaleMaps(maps.is_cam[0, keys], maps.cam[0, classes], seeds, used[0], scores[0]))
+        return found
+
+    def pack(self, sample: SegDataSample, scales: Sequence[ScaleMaps]) -> SegDataSample:
+        """Fuse one image's scales and put the maps into its sample, at the image's own size (H, W).
+
+        Args:
+            sample: Sample whose metainfo has ``ori_shape``.
+            scales: Its maps at each scale; seeds, labels and scores are those of the first one.
+
+        Returns:
+            The sample with ``pred_sem_seg`` (1, H, W), the argmax of IS-CAM over background and present classes;
+            ``localization`` with ``is_cam`` (n + 1, H, W) and ``cam`` (n, H, W) in [0, 1] and ``seeds`` (1, H, W);
+            ``present`` with ``classes`` (n,), ``scores`` (K,) and ``given`` (whether labels were given).
+        """
+        size = sample.metainfo['ori_shape'][:2]
+        eps = self.decode_head.eps
+        is_cam = fuse_scales([maps.is_cam for maps in scales], size, eps)
+        classes = scales[0].labels.nonzero()[:, 0] + 1
+        cam = fuse_scales([maps.cam for maps in scales], size, eps) if len(classes) else is_cam.new_zeros(0, *size)
+        seeds = F.interpolate(scales[0].seeds[None, None].float(), size=tuple(size), mode='nearest')[0].long()
+        keys = torch.cat([classes.new_zeros(1), classes])
+        given = torch.tensor('image_labels' in sample)
+        sample.set_data(
+            dict(
+                pred_sem_seg=PixelData(data=keys[is_cam.argmax(dim=0, keepdim=True)]),
+                localization=PixelData(is_cam=is_cam, cam=cam, seeds=seeds),
+                present=LabelData(
+                    classes=classes, scores=scales[0].scores, given=given
+                ),
+            )
+        )
+        return sample
+
+    def _forward(self, inputs: Tensor, data_samples: Any = None) -> SIPEFeatures:
+        """The head's convolutions on the backbone's maps, nothing after them."""
+        return self.decode_head(self.extract_feat(inputs))
+
+
+def given_labels(data_samples: Sequence[SegDataSample]) -> list[Tensor | None]:
+    """Image-level labels (K,) of each sample, None where it has none."""
+    return [sample.image_labels.multi_hot if 'image_labels' in sample else None for sample in data_samples]

@@ -1,0 +1,23 @@
+"""Options and set-up of the test suite."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.registry import init_default_scope
+
+import sipe_mmseg  # noqa: F401  # registers everything
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        '--parity-dir',
+        type=Path,
+        default=Path(__file__).parent / 'data' / 'parity',
+        help='folder of reference numbers: train_*.npz and inference_*.npz',
+    )
+
+
+@pytest.fixture(autouse=True, scope='session')
+def mmseg_scope() -> None:
+    """What a Runner does before it builds anything: names are looked up in mmseg's registries."""
+    init_default_scope('mmseg')

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Check the package on every stack it promises to run on: each Python with the original OpenMMLab packages, and one
+# with the onedl-* fork of them. Each gets a virtual environment, an installation, an import and `pytest -m "not slow"`.
+#
+#   [PYTHONS="python3.10 python3.11 python3.12"] [FORK_PYTHON=python3.11] tools/check_stacks.sh FOLDER
+#
+# FOLDER receives a copy of the sources, the environments (several GB each; used again the next time), the logs and the
+# table, table.txt. An empty PYTHONS or FORK_PYTHON leaves that part out. Ends with 1 when anything failed.
+set -euo pipefail
+
+if [ $# -ne 1 ]; then
+    sed -n '2,9s/^# \{0,1\}//p' "$0"
+    exit 2
+fi
+mkdir -p "$1"
+folder=$(cd "$1" && pwd)
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# A copy: what is installed is then what git would ship, and nothing that an earlier build has left behind.
+sources=$folder/source
+rm -rf "$sources"
+mkdir "$sources"
+git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from - | tar --extract -C "$sources"
+
+row='%-8s %-8s %-16s %-8s %-14s %-14s %9s %-7s %s\n'
+table=$folder/table.txt
+# shellcheck disable=SC2059
+printf "$row" stack Python torch NumPy MMCV mmseg 'install s' import tests > "$table"
+failures=0
+
+# check NAME PYTHON REQUIREMENT... : one row of the table
+check() {
+    local name=$1 python=$2 start imports=ok tests seconds
+    shift 2
+    local venv=$folder/$name log=$folder/$name.log
+    echo "== $name: $python"
+    start=$(date +%s)
+    if ! { "$python" -m venv "$venv" &&
+        "$venv/bin/python" -m pip install --disable-pip-version-check --quiet pytest "$@" &&
+        "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --force-reinstall --no-deps "$sources"; } \
+        > "$log" 2>&1; then
+        echo "$name: the installation failed, see $log" | tee -a "$table"
+        failures=$((failures + 1))
+        return
+    fi
+    seconds=$(($(date +%s) - start))
+    cd "$folder"
+    "$venv/bin/python" -c 'import sipe_mmseg, mmseg.apis, mmseg.datasets, mmseg.models, mmpretrain.models' >> "$log" 2>&1 ||
+        { imports=failed && failures=$((failures + 1)); }
+    # The pytest command, unlike `python -m pytest`, tests the installed package instead of the folder it starts in.
+    cd "$sources"
+    "$venv/bin/pytest" -q -m 'not slow' >> "$log" 2>&1 || failures=$((failures + 1))
+    tests=$(tail -n 1 "$log")
+    # shellcheck disable=SC2046,SC2059
+    printf "$row" "$name" $("$venv/bin/python" - << 'EOF'
+import platform
+from importlib.metadata import distributions
+versions = {d.metadata['Name']: d.version for d in distributions()}
+def first(*names):
+    return next((versions[name] for name in names if name in versions), 'missing')
+print(platform.python_version(), first('torch'), first('numpy'), first('mmcv-lite', 'mmcv', 'onedl-mmcv'),
+      first('mmsegmentation', 'onedl-mmsegmentation'))
+EOF
+    ) "$seconds" "$imports" "$tests" >> "$table"
+    cd "$folder"
+}
+
+for python in ${PYTHONS-python3.10 python3.11 python3.12}; do
+    check "py$("$python" -c 'import sys; print("%d%d" % sys.version_info[:2])')" "$python" "$sources[lite]"
+done
+if [ -n "${FORK_PYTHON-python3.11}" ]; then
+    # The fork's packages have other names than the ones the package requires, so pip must not look for those.
+    check onedl "${FORK_PYTHON-python3.11}" torch torchvision numpy ftfy regex \
+        onedl-mmengine onedl-mmcv onedl-mmsegmentation onedl-mmpretrain
+fi
+
+cat "$table"
+[ "$failures" -eq 0 ]
