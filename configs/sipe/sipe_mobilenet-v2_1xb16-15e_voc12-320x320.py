@@ -8,6 +8,7 @@ _base_ = [
 ]
 crop_size = (320, 320)
 model = dict(
+    channels_last=True,
     data_preprocessor=dict(size=crop_size),
     backbone=dict(
         _delete_=True,
