@@ -97,8 +97,9 @@ class CAMMetric(BaseMetric):
             self.num_images += 1
             self.num_unlabelled += not given
             if self.output_dir is not None:
-                name = Path(sample.get('img_id', sample['img_path'])).with_suffix('.png')
-                write_label_png(self.output_dir / name, prediction.cpu().numpy(), self.dataset_meta['palette'])
+                name = sample.get('img_id') or Path(sample['img_path']).stem
+                path = self.output_dir / f'{name}.png'
+                write_label_png(path, prediction.cpu().numpy(), self.dataset_meta['palette'])
             if self.format_only:
                 continue
             truth = self._truth(sample, prediction)
