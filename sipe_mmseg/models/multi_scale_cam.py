@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from .sipe_segmentor import ScaleMaps, given_labels
+from .sipe_segmentor import ScaleMaps, given_labels, unpadded_sizes
 
 
 @MODELS.register_module()
@@ -47,8 +47,8 @@ class MultiScaleCAM(BaseTTAModel):
         batches.sort(key=lambda batch: _distance_from_scale_1(*batch))
         labels: Sequence[Tensor | None] = given_labels(batches[0][1])
         scales: list[list[ScaleMaps]] = []
-        for inputs, _ in batches:
-            scales.append(self.module.localize(inputs, labels, self.mirror))
+        for inputs, samples in batches:
+            scales.append(self.module.localize(inputs, labels, self.mirror, unpadded_sizes(inputs, samples)))
             labels = [maps.labels for maps in scales[0]]
         return [self.module.pack(sample, maps) for sample, *maps in zip(batches[0][1], *scales, strict=True)]
 
@@ -58,4 +58,5 @@ class MultiScaleCAM(BaseTTAModel):
 
 
 def _distance_from_scale_1(inputs: Tensor, samples: Sequence[SegDataSample]) -> float:
-    return abs(torch.tensor(inputs.shape[-1] / samples[0].metainfo['ori_shape'][1]).log().item())
+    width = unpadded_sizes(inputs, samples)[0][1]
+    return abs(torch.tensor(width / samples[0].metainfo['ori_shape'][1]).log().item())

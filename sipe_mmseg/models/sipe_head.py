@@ -200,6 +200,9 @@ class SIPEHead(BaseModule):
         Returns:
             Maps, the labels used (N, K), and the classifier's probabilities (N, K) on the unmirrored images. The
             general CAM still holds absent classes; seeds, prototypes and IS-CAM do not.
+
+        Raises:
+            ValueError: If the labels' number of classes is not the head's.
         """
         with torch.autocast(features.logits.device.type, enabled=False):
             logits, hierarchical, scores = features.logits, features.hierarchical, features.scores
@@ -209,7 +212,7 @@ class SIPEHead(BaseModule):
             probabilities = scores.sigmoid()
             if labels is None:
                 labels = (probabilities > score_threshold).to(logits.dtype)
-            present = torch.cat([torch.ones_like(labels[:, :1]), labels], dim=1)[:, :, None, None]
+            present = torch.cat([torch.ones_like(labels[:, :1]), self._checked(labels)], dim=1)[:, :, None, None]
             cam = class_activation_maps(logits, self.eps)
             return self._explore(cam, hierarchical, hierarchical, present), labels, probabilities
 
@@ -222,7 +225,9 @@ class SIPEHead(BaseModule):
         Raises:
             ValueError: If the data set's number of classes is not the head's.
         """
-        labels = torch.stack([sample.image_labels.multi_hot for sample in data_samples])
+        return self._checked(torch.stack([sample.image_labels.multi_hot for sample in data_samples]))
+
+    def _checked(self, labels: Tensor) -> Tensor:
         if labels.shape[1] != self.num_classes - 1:
             raise ValueError(
                 f'decode_head.num_classes={self.num_classes}, background included, but the data set has '
@@ -236,11 +241,12 @@ class SIPEHead(BaseModule):
         return LocalizationMaps(cam, seeds, prototypes, image_specific_cams(hierarchical, prototypes))
 
     def _select(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        if max(self.in_index) >= len(inputs):
-            raise ValueError(
-                f'decode_head.in_index={self.in_index} asks for map {max(self.in_index)}, but the backbone returns '
-                f'{len(inputs)} maps: change in_index or the out_indices of the backbone'
-            )
+        for index in self.in_index:
+            if not -len(inputs) <= index < len(inputs):
+                raise ValueError(
+                    f'decode_head.in_index={self.in_index} asks for map {index}, but the backbone returns '
+                    f'{len(inputs)} maps: change in_index or the out_indices of the backbone'
+                )
         maps = [inputs[index] for index in self.in_index]
         found = tuple(x.shape[1] for x in maps)
         if found != self.in_channels:

@@ -12,6 +12,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from .multi_scale_fusion import fuse_scales
+from .prototypes import resize_bilinear
 from .sipe_head import SIPEFeatures
 
 NO_SEED = 255
@@ -19,7 +20,7 @@ NO_SEED = 255
 
 
 class ScaleMaps(NamedTuple):
-    """One image's maps at one scale, on the head's grid, of the present classes alone."""
+    """One image's maps at one scale, of the present classes alone, on the head's grid (in pixels if it was padded)."""
 
     is_cam: Tensor
     """IS-CAM (n + 1, h, w), background first."""
@@ -101,20 +102,29 @@ class SIPESegmentor(BaseSegmentor):
         if data_samples is None:
             data_samples = [SegDataSample(metainfo=dict(ori_shape=tuple(inputs.shape[-2:]))) for _ in inputs]
         mirror = bool((self.test_cfg or {}).get('mirror', False))
-        found = self.localize(inputs, given_labels(data_samples), mirror)
+        found = self.localize(inputs, given_labels(data_samples), mirror, unpadded_sizes(inputs, data_samples))
         return [self.pack(sample, [maps]) for sample, maps in zip(data_samples, found, strict=True)]
 
-    def localize(self, inputs: Tensor, labels: Sequence[Tensor | None], mirror: bool) -> list[ScaleMaps]:
+    def localize(
+        self,
+        inputs: Tensor,
+        labels: Sequence[Tensor | None],
+        mirror: bool,
+        image_sizes: Sequence[tuple[int, int]] | None = None,
+    ) -> list[ScaleMaps]:
         """Maps of a batch at the scale it comes in.
 
         Args:
             inputs: Preprocessed images (N, 3, H, W).
             labels: For each image its labels (K,) or None to use the classifier's own scores.
             mirror: Whether to fuse each image with its mirror.
+            image_sizes: For each image the (height, width) that it fills of the input, from the top left corner. The
+                rest is padding, which is cut off its maps. None: there is no padding.
 
         Returns:
             The maps of each image.
         """
+        input_size = (inputs.shape[-2], inputs.shape[-1])
         batch = torch.cat([inputs, inputs.flip(-1)]) if mirror else inputs
         features: SIPEFeatures = self.decode_head(self.extract_feat(batch))
         threshold = (self.test_cfg or {}).get('score_threshold', 0.5)
@@ -128,7 +138,9 @@ class SIPESegmentor(BaseSegmentor):
             classes = used[0].nonzero()[:, 0] + 1
             keys = torch.cat([classes.new_zeros(1), classes])
             seeds = torch.where(maps.seeds[0].any(dim=0), maps.seeds[0].argmax(dim=0), NO_SEED)
-            found.append(ScaleMaps(maps.is_cam[0, keys], maps.cam[0, classes], seeds, used[0], scores[0]))
+            scale = ScaleMaps(maps.is_cam[0, keys], maps.cam[0, classes], seeds, used[0], scores[0])
+            image_size = input_size if image_sizes is None else image_sizes[index]
+            found.append(scale if image_size == input_size else _cut_padding(scale, input_size, image_size))
         return found
 
     def pack(self, sample: SegDataSample, scales: Sequence[ScaleMaps]) -> SegDataSample:
@@ -155,9 +167,7 @@ class SIPESegmentor(BaseSegmentor):
             dict(
                 pred_sem_seg=PixelData(data=keys[is_cam.argmax(dim=0, keepdim=True)]),
                 localization=PixelData(is_cam=is_cam, cam=cam, seeds=seeds),
-                present=LabelData(
-                    classes=classes, scores=scales[0].scores, given=given
-                ),
+                present=LabelData(classes=classes, scores=scales[0].scores, given=given),
             )
         )
         return sample
@@ -170,3 +180,24 @@ class SIPESegmentor(BaseSegmentor):
 def given_labels(data_samples: Sequence[SegDataSample]) -> list[Tensor | None]:
     """Image-level labels (K,) of each sample, None where it has none."""
     return [sample.image_labels.multi_hot if 'image_labels' in sample else None for sample in data_samples]
+
+
+def unpadded_sizes(inputs: Tensor, data_samples: Sequence[SegDataSample]) -> list[tuple[int, int]]:
+    """(height, width) of each image in a batch (N, 3, H, W) that the preprocessor may have padded below and right."""
+    height, width = inputs.shape[-2:]
+    sizes = []
+    for sample in data_samples:
+        _, right, _, below = sample.metainfo.get('img_padding_size', (0, 0, 0, 0))
+        sizes.append((height - below, width - right))
+    return sizes
+
+
+def _cut_padding(maps: ScaleMaps, input_size: tuple[int, int], image_size: tuple[int, int]) -> ScaleMaps:
+    """Bring maps to the input's pixels and keep those of the image, in the top left corner."""
+    height, width = image_size
+    seeds = F.interpolate(maps.seeds[None, None].float(), size=input_size, mode='nearest')[0, 0].long()
+    return maps._replace(
+        is_cam=resize_bilinear(maps.is_cam[None], input_size)[0, :, :height, :width],
+        cam=resize_bilinear(maps.cam[:, None], input_size)[:, 0, :height, :width],
+        seeds=seeds[:height, :width],
+    )
