@@ -20,7 +20,7 @@ default_hooks = dict(
 )
 custom_hooks = [dict(type='ImagesPerSecondHook')]
 
-# For TensorBoard: --cfg-options visualizer.vis_backends.1.type=TensorboardVisBackend
+# For TensorBoard instead of scalars.json: --cfg-options visualizer.vis_backends.0.type=TensorboardVisBackend
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
 log_processor = dict(by_epoch=True)

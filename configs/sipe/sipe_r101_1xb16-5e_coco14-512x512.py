@@ -1,0 +1,9 @@
+# ResNet-101 in place of the published ResNet-50.
+_base_ = './sipe_r50_1xb16-5e_coco14-512x512.py'
+model = dict(
+    backbone=dict(
+        depth=101,
+        # A file of your own instead of the download: RESNET101_WEIGHTS=path/to/resnet101.pth
+        init_cfg=dict(checkpoint='{{$RESNET101_WEIGHTS:torchvision://resnet101}}'),
+    )
+)

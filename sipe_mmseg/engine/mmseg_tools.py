@@ -1,0 +1,60 @@
+"""MMSegmentation's own scripts, found in the installed package and run as they are."""
+
+import os
+import runpy
+import sys
+from pathlib import Path
+
+import mmseg
+import torch
+from torch import distributed
+
+
+def find_mmseg_tool(name: str) -> Path:
+    """Path of a script of MMSegmentation's ``tools`` folder, in a wheel or in a source checkout.
+
+    Args:
+        name: File name, ``'train.py'`` or ``'test.py'``.
+
+    Raises:
+        FileNotFoundError: This installation of MMSegmentation comes without its tools.
+    """
+    package = Path(mmseg.__file__).parent
+    places = [package / '.mim' / 'tools', package.parent / 'tools']
+    for place in places:
+        if (place / name).is_file():
+            return place / name
+    raise FileNotFoundError(
+        f'MMSegmentation {mmseg.__version__} comes without tools/{name}: looked in {places[0]} and {places[1]}. '
+        'Reinstall it with pip (pip install --force-reinstall --no-deps mmsegmentation), or run the script of '
+        "MMSegmentation's repository on the same config: it does the same"
+    )
+
+
+def run_mmseg_tool(name: str) -> None:
+    """Run a script of MMSegmentation with this process's command line, as ``python tools/<name>`` does.
+
+    Several processes without a GPU (``torchrun``) get what MMEngine 0.10.7 lacks for them, see
+    :func:`join_processes_without_gpu`.
+
+    Raises:
+        FileNotFoundError: This installation of MMSegmentation comes without its tools.
+    """
+    script = find_mmseg_tool(name)
+    if 'pytorch' in sys.argv and 'WORLD_SIZE' in os.environ and not torch.cuda.is_available():
+        sys.argv += join_processes_without_gpu()
+    sys.argv[0] = str(script)
+    runpy.run_path(str(script), run_name='__main__')
+
+
+def join_processes_without_gpu() -> list[str]:
+    """Start gloo between the processes of ``torchrun`` on a machine without a GPU.
+
+    MMEngine's launcher calls ``torch.cuda.set_device`` whatever the backend is, but leaves a process group alone that
+    is there already; and it hands ``DistributedDataParallel`` the number of a GPU unless the config says otherwise.
+
+    Returns:
+        What the command line needs besides, for the latter.
+    """
+    distributed.init_process_group('gloo')
+    return ['--cfg-options', 'model_wrapper_cfg.device_ids=None', 'model_wrapper_cfg.broadcast_buffers=False']
