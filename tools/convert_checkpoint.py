@@ -8,11 +8,12 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from mmengine.runner import CheckpointLoader
 
-import sipe_mmseg  # noqa: F401  # loading goes through its allow-list of globals
+from sipe_mmseg.datasets import COCO14ImageLevelDataset, VOC12ImageLevelDataset
 from sipe_mmseg.models.checkpoint_conversion import convert_published_state
 
 
@@ -24,16 +25,18 @@ def main() -> int:
     args = parser.parse_args()
     if args.output.exists():
         parser.error(f'{args.output} exists already: name another file, or remove it first')
-    checkpoint = CheckpointLoader.load_checkpoint(str(args.checkpoint), map_location='cpu')
     try:
-        state = convert_published_state(checkpoint)
-    except ValueError as error:
+        state = convert_published_state(CheckpointLoader.load_checkpoint(str(args.checkpoint), map_location='cpu'))
+    except (OSError, RuntimeError, ValueError, UnpicklingError) as error:
         print(f'{args.checkpoint}: {error}', file=sys.stderr)
         return 1
+    known = {len(each.METAINFO['classes']): each.METAINFO for each in (VOC12ImageLevelDataset, COCO14ImageLevelDataset)}
+    num_classes = len(state['decode_head.classifier.weight']) + 1
+    meta = {'dataset_meta': known[num_classes]} if num_classes in known else {}
     args.output.parent.mkdir(parents=True, exist_ok=True)
     temporary = args.output.with_name(f'.{args.output.name}.{os.getpid()}.tmp')
     try:
-        torch.save({'meta': {}, 'state_dict': state}, temporary)
+        torch.save({'meta': meta, 'state_dict': state}, temporary)
         os.replace(temporary, args.output)
     finally:
         temporary.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ custom_imports = dict(imports=['sipe_mmseg'], allow_failed_imports=False)
 default_scope = 'mmseg'
 
 env_cfg = dict(
-    cudnn_benchmark=True,
+    cudnn_benchmark=False,  # scoring sees a new image size every time
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),
 )

@@ -7,7 +7,7 @@ _base_ = [
 ]
 model = dict(
     # Padded to whole patches, and cut off again: image and mirror then have the same patches.
-    data_preprocessor=dict(test_cfg=dict(size_divisor=16)),
+    data_preprocessor=dict(size=_base_.crop_size, test_cfg=dict(size_divisor=16)),
     backbone=dict(
         _delete_=True,
         type='mmpretrain.VisionTransformer',

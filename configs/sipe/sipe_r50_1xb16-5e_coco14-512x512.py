@@ -5,4 +5,7 @@ _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/schedules/schedule_5e.py',
 ]
-model = dict(decode_head=dict(num_classes=81))
+model = dict(
+    data_preprocessor=dict(size=_base_.crop_size),
+    decode_head=dict(num_classes=81),
+)

@@ -5,3 +5,4 @@ _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/schedules/schedule_5e.py',
 ]
+model = dict(data_preprocessor=dict(size=_base_.crop_size))

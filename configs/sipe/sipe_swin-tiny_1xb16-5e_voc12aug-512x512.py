@@ -7,7 +7,7 @@ _base_ = [
 ]
 model = dict(
     # Padded to whole cells of the deepest map, and cut off again: all maps then cover the same pixels.
-    data_preprocessor=dict(test_cfg=dict(size_divisor=32)),
+    data_preprocessor=dict(size=_base_.crop_size, test_cfg=dict(size_divisor=32)),
     backbone=dict(
         _delete_=True,
         type='mmpretrain.SwinTransformer',

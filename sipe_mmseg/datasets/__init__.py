@@ -3,12 +3,19 @@
 from .coco14 import COCO14ImageLevelDataset
 from .image_level_dataset import ImageLevelDataset
 from .sampler import SampleIndex, SeededSampler
-from .transforms import PackImageLevelInputs, RandomCropOrPaste, RandomLongSideResize, ScaleResize
+from .transforms import (
+    LoadScoringMask,
+    PackImageLevelInputs,
+    RandomCropOrPaste,
+    RandomLongSideResize,
+    ScaleResize,
+)
 from .voc12 import VOC12ImageLevelDataset
 
 __all__ = [
     'COCO14ImageLevelDataset',
     'ImageLevelDataset',
+    'LoadScoringMask',
     'PackImageLevelInputs',
     'RandomCropOrPaste',
     'RandomLongSideResize',

@@ -122,7 +122,7 @@ class COCO14ImageLevelDataset(ImageLevelDataset):
         ann_file: str = '',
         data_root: str | None = None,
         data_prefix: Mapping[str, str | None] = _DATA_PREFIX,
-        on_unlabelled: Literal['error', 'drop', 'keep'] = 'drop',
+        on_unlabelled: Literal['error', 'drop', 'keep', 'predict'] = 'drop',
         img_suffix: str | None = '.jpg',
         **kwargs: Any,
     ) -> None:

@@ -48,7 +48,8 @@ class ImageLevelDataset(BaseSegDataset):
         data_prefix: ``img_path``: the image folder; by default ``data_root``, or the folder of ``labels['folders']``.
             ``seg_map_path``: the folder of masks, if there is something to score against.
         on_unlabelled: What to do with images that have no label: ``'error'``, ``'drop'`` leaves them out, ``'keep'``
-            takes them for background only.
+            takes them for background only, ``'predict'`` (``test_mode`` only) leaves it to the classifier to say what
+            is in them.
         check_files: Whether to check that every image can be read and every mask fits its image.
         min_side: Smallest height and width of an image in pixels, for ``check_files``.
         img_suffix: How names of images end; None takes all usual suffixes.
@@ -69,7 +70,7 @@ class ImageLevelDataset(BaseSegDataset):
         ann_file: str = '',
         data_root: str | None = None,
         data_prefix: Mapping[str, str | None] | None = None,
-        on_unlabelled: Literal['error', 'drop', 'keep'] = 'error',
+        on_unlabelled: Literal['error', 'drop', 'keep', 'predict'] = 'error',
         check_files: bool = True,
         min_side: int = MIN_SIDE,
         img_suffix: str | None = None,
@@ -77,12 +78,17 @@ class ImageLevelDataset(BaseSegDataset):
         metainfo: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        if labels is not None and not isinstance(labels, Mapping):
+            raise TypeError(f"labels must name its kind, such as dict(json='labels.json'), not {labels!r}")
         self.labels = {name: path for name, path in (labels or {}).items() if path is not None}
         for name in self.labels:
             if name not in LABEL_SOURCES:
                 raise ValueError(f'labels: no source is called {name!r}; there are {", ".join(LABEL_SOURCES)}')
-        if on_unlabelled not in ('error', 'drop', 'keep'):
-            raise ValueError(f"on_unlabelled must be 'error', 'drop' or 'keep', not {on_unlabelled!r}")
+        choices = ('error', 'drop', 'keep', 'predict')
+        if on_unlabelled not in choices:
+            raise ValueError(f'on_unlabelled must be one of {choices}, not {on_unlabelled!r}')
+        if on_unlabelled == 'predict' and not kwargs.get('test_mode'):
+            raise ValueError("on_unlabelled='predict' leaves labels to the classifier: that needs test_mode=True")
         if kwargs.get('reduce_zero_label'):
             raise ValueError('reduce_zero_label: index 0 is the background and cannot be taken away')
         if not self.labels and not kwargs.get('test_mode'):
@@ -135,7 +141,13 @@ class ImageLevelDataset(BaseSegDataset):
         Returns:
             One dict for each sample.
         """
-        folder = ImageFolder(self.data_prefix['img_path'], self.img_suffix)
+        image_root = self.data_prefix['img_path']
+        if not os.path.isdir(image_root):
+            raise FileNotFoundError(
+                f'{type(self).__name__}: there is no image folder {image_root!r} (in {os.getcwd()}). Set data_root and '
+                'data_prefix.img_path, or the environment variable that the config reads the root from'
+            )
+        folder = ImageFolder(image_root, self.img_suffix)
         problems: list[str] = []
         images = self._read_ann_file(folder, problems) if self.ann_file else folder.paths
         sources, copies = self._read_sources(folder, images, problems)
@@ -151,7 +163,8 @@ class ImageLevelDataset(BaseSegDataset):
                     unlabelled.append(image)
                     if self.on_unlabelled == 'drop':
                         continue
-                data_info['image_labels'] = np.array(indices, dtype=np.int64)
+                if indices or self.on_unlabelled != 'predict':
+                    data_info['image_labels'] = np.array(indices, dtype=np.int64)
             data_list.append(data_info)
         self._report_unlabelled(unlabelled, len(images), list(sources), problems)
         if self.check_files:
@@ -287,7 +300,11 @@ class ImageLevelDataset(BaseSegDataset):
                 0, f"{counted}; on_unlabelled='drop' leaves them out, 'keep' takes them for background only"
             )
         else:
-            done = 'are left out' if self.on_unlabelled == 'drop' else 'are taken for background only'
+            done = {
+                'drop': 'are left out',
+                'keep': 'are taken for background only',
+                'predict': 'are left to the classifier',
+            }[self.on_unlabelled]
             print_log(f'{type(self).__name__}: {counted} and {done}', 'current')
 
     def _file_problems(self, data_list: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from mmengine.structures import LabelData
-from mmseg.datasets.transforms import PackSegInputs
+from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs
 from mmseg.registry import TRANSFORMS
 
 
@@ -105,6 +105,19 @@ class RandomCropOrPaste(BaseTransform):
             [targets[0].start, targets[0].stop, targets[1].start, targets[1].stop], dtype=np.int64
         )
         return results
+
+
+@TRANSFORMS.register_module()
+class LoadScoringMask(LoadAnnotations):
+    """mmseg's ``LoadAnnotations`` where the data set has masks (``data_prefix.seg_map_path``); else nothing is loaded.
+
+    One pipeline then serves for scoring and for predicting images without masks. The arguments are those of
+    ``LoadAnnotations``.
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Load ``gt_seg_map`` if the sample names a mask."""
+        return super().transform(results) if 'seg_map_path' in results else results
 
 
 @TRANSFORMS.register_module()

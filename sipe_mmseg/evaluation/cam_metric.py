@@ -196,6 +196,7 @@ class CAMMetric(BaseMetric):
             metrics['mAP'] = nan_mean(precision)
         metrics = {name: round(100 * value, 2) for name, value in metrics.items()}
         metrics['cam_best_threshold(picked_on_ground_truth)'] = self.thresholds[best]
+        print_log(f'CAM mIoU (IS-CAM): {metrics["mIoU"]:.2f}', MMLogger.get_current_instance())
         self._log_tables(columns, curve_miou, best)
         return metrics
 

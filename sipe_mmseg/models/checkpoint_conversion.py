@@ -8,6 +8,11 @@ from torch import Tensor
 # The published model registers every tensor several times; these prefixes repeat `resnet50.`, `side*` and `classifier`.
 _ALIASES = ('backbone.', 'newly_added.', 'stage')
 _ENCODER = ('conv1.', 'bn1.', 'layer')
+_PARTS = (
+    *(f'backbone.{name}.' for name in ('conv1', 'bn1', 'layer1', 'layer2', 'layer3', 'layer4')),
+    *(f'decode_head.side_projections.{index}.' for index in range(4)),
+    'decode_head.classifier.',
+)
 
 
 def convert_published_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -23,9 +28,13 @@ def convert_published_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
         State dict with ``backbone.*`` and ``decode_head.*``.
 
     Raises:
-        ValueError: If a name is none of these, or encoder, side projections or classifier are missing.
+        ValueError: If it is no state dict, a name is none of these, or a part of the network is missing.
     """
-    state = checkpoint.get('net', checkpoint)
+    state = checkpoint.get('net', checkpoint) if isinstance(checkpoint, Mapping) else checkpoint
+    if not isinstance(state, Mapping):
+        raise ValueError(
+            f"no published SIPE checkpoint: expected {{'net': state_dict}}, found a {type(state).__name__}"
+        )
     converted: dict[str, Tensor] = {}
     unknown = []
     for full_name, tensor in state.items():
@@ -44,7 +53,7 @@ def convert_published_state(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
             f'{len(unknown)} tensors have names of no published SIPE checkpoint, the first is {unknown[0]!r}: '
             "expected 'resnet50.*', 'side1.weight' to 'side4.weight' and 'classifier.weight'"
         )
-    for part in ('backbone.conv1.', 'decode_head.side_projections.', 'decode_head.classifier.'):
+    for part in _PARTS:
         if not any(name.startswith(part) for name in converted):
             raise ValueError(f'no published SIPE checkpoint: nothing in it becomes {part}* ({len(state)} tensors read)')
     return converted

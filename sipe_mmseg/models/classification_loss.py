@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 @MODELS.register_module()
 class MultiLabelSoftMarginLoss(nn.Module):
-    """PyTorch's multi-label soft margin loss on image scores (SIPE, section 3.1, equation 1).
+    """PyTorch's multi-label soft margin loss on image scores (SIPE, section 3.1).
 
     Args:
         loss_weight: Factor of the loss; 1 in the paper.

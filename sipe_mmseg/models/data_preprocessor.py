@@ -14,11 +14,21 @@ class ImageLevelDataPreProcessor(SegDataPreProcessor):
     That is how the published loader leaves the canvas around an image smaller than the crop; a pipeline that moves
     uint8 images cannot express it, as no integer is the normalised 0. A training sample without a box gets that of its
     whole image. The arguments are those of ``SegDataPreProcessor``.
+
+    Raises:
+        ValueError: If a cropped or pasted image has not the size that the batch is given, which would pad it unnoticed.
     """
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
         """Normalise and stack a batch; see ``SegDataPreProcessor.forward``."""
         sizes = [tuple(image.shape[-2:]) for image in data['inputs']]
+        if training and self.size is not None:
+            for size, sample in zip(sizes, data['data_samples'], strict=True):
+                if 'valid_box' in sample and size != tuple(self.size):
+                    raise ValueError(
+                        f'RandomCropOrPaste made crops of {size}, but data_preprocessor.size is {tuple(self.size)}: '
+                        'give both the same size'
+                    )
         data = super().forward(data, training)
         if not training:
             return data

@@ -1,9 +1,9 @@
 """Multi-scale and mirrored fusion as test-time augmentation."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmengine.model import BaseTTAModel
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -59,4 +59,4 @@ class MultiScaleCAM(BaseTTAModel):
 
 def _distance_from_scale_1(inputs: Tensor, samples: Sequence[SegDataSample]) -> float:
     width = unpadded_sizes(inputs, samples)[0][1]
-    return abs(torch.tensor(width / samples[0].metainfo['ori_shape'][1]).log().item())
+    return abs(math.log(width / samples[0].metainfo['ori_shape'][1]))

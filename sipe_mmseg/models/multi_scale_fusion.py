@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from .prototypes import EPS, normalize_by_max, resize_bilinear
@@ -21,5 +20,5 @@ def fuse_scales(maps: Sequence[Tensor], size: Sequence[int], eps: float = EPS) -
     """
     total = resize_bilinear(maps[0][None], size)[0]
     for scale in maps[1:]:
-        total = torch.add(total, resize_bilinear(scale[None], size)[0])
+        total = total + resize_bilinear(scale[None], size)[0]
     return normalize_by_max(total, eps)

@@ -18,6 +18,12 @@ from torch import Tensor
 EPS = 1e-5
 """The published code's guard of every division by a maximum or a norm."""
 
+COSINE_EPS = 1e-8
+"""PyTorch's default guard of a cosine similarity, in which IS-CAM is computed."""
+
+MAX_ELEMENTS = 2**26
+"""Bound of the structure maps in memory at a time: 256 MiB in float32. The published crops fit in one block."""
+
 
 def normalize_by_max(maps: Tensor, eps: float = EPS) -> Tensor:
     """Divide every map by its largest value plus ``eps``.
@@ -76,8 +82,8 @@ def validity_maps(labels: Tensor, boxes: Tensor, crop_size: Sequence[int], grid_
     return present[:, :, None, None] * image[:, None]
 
 
-def soft_iou(features: Tensor, maps: Tensor, eps: float = EPS) -> Tensor:
-    """Soft IoU of every pixel's structure map with every class map (SIPE, section 3.2, equations 2 and 3).
+def soft_iou(features: Tensor, maps: Tensor, eps: float = EPS, max_elements: int = MAX_ELEMENTS) -> Tensor:
+    """Soft IoU of every pixel's structure map with every class map (SIPE, section 3.2).
 
     The structure map of pixel i is ``S_i(j) = relu(cos(f_i, f_j))``; padding is part of the sums. With the IoU written
     as two matrix products, the published tensor of (N, K + 1, hw, hw) never exists.
@@ -86,6 +92,7 @@ def soft_iou(features: Tensor, maps: Tensor, eps: float = EPS) -> Tensor:
         features: (N, D, h, w).
         maps: Class maps (N, C, h, w) in [0, 1].
         eps: Guard of the division by the features' norm.
+        max_elements: Structure maps are made for so many pixels at a time that they have no more elements than this.
 
     Returns:
         (N, C, h, w); 0 where a dead feature meets an empty map (0 / 0).
@@ -94,11 +101,15 @@ def soft_iou(features: Tensor, maps: Tensor, eps: float = EPS) -> Tensor:
     features = features.flatten(2)
     features = features / (features.norm(dim=1, keepdim=True) + eps)
     maps = maps.flatten(2)
-    structure = torch.bmm(features.transpose(1, 2), features).relu_()
-    intersection = torch.bmm(maps, structure)
-    union = structure.sum(dim=1, keepdim=True) + maps.sum(dim=2, keepdim=True) - intersection
-    iou = torch.where(union > 0, intersection / union, torch.zeros_like(union))
-    return iou.view(shape)
+    transposed, area = features.transpose(1, 2), maps.sum(dim=2, keepdim=True)
+    pixels = features.shape[2]
+    blocks = []
+    for part in features.split(max(1, max_elements // (len(features) * pixels)), dim=2):
+        structure = torch.bmm(transposed, part).relu_()
+        intersection = torch.bmm(maps, structure)
+        union = structure.sum(dim=1, keepdim=True) + area - intersection
+        blocks.append(torch.where(union > 0, intersection / union, torch.zeros_like(union)))
+    return torch.cat(blocks, dim=2).view(shape)
 
 
 def structure_aware_seeds(
@@ -109,7 +120,7 @@ def structure_aware_seeds(
     alpha_on: Literal['similarity', 'map'] = 'similarity',
     eps: float = EPS,
 ) -> Tensor:
-    """Assign every pixel to the class whose map its structure map fits best (SIPE, section 3.2, equation 4).
+    """Assign every pixel to the class whose map its structure map fits best (SIPE, section 3.2).
 
     No gradient passes through the seeds.
 
@@ -168,7 +179,7 @@ def resize_bilinear(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def image_specific_prototypes(features: Tensor, seeds: Tensor) -> Tensor:
-    """Average the hierarchical feature over the seeds of each class (SIPE, section 3.3, equation 5).
+    """Average the hierarchical feature over the seeds of each class (SIPE, section 3.3).
 
     Divided by all ``h * w`` pixels as in the published code, not by the number of seeds: the cosine of
     :func:`image_specific_cams` does not notice.
@@ -184,15 +195,16 @@ def image_specific_prototypes(features: Tensor, seeds: Tensor) -> Tensor:
     return torch.bmm(seeds, features.transpose(1, 2)) / features.shape[2]
 
 
-def image_specific_cams(features: Tensor, prototypes: Tensor) -> Tensor:
-    """IS-CAM: ``relu(cos(F_h(i), P_k))`` for every pixel and class (SIPE, section 3.3, equation 6).
+def image_specific_cams(features: Tensor, prototypes: Tensor, eps: float = COSINE_EPS) -> Tensor:
+    """IS-CAM: ``relu(cos(F_h(i), P_k))`` for every pixel and class (SIPE, section 3.3).
 
     Args:
         features: Hierarchical feature (N, D, h, w).
         prototypes: (N, C, D).
+        eps: Smallest norm that is divided by.
 
     Returns:
         (N, C, h, w) in [0, 1]; a zero prototype gives a zero map.
     """
-    cosine = torch.bmm(F.normalize(prototypes, dim=2, eps=1e-8), F.normalize(features.flatten(2), dim=1, eps=1e-8))
+    cosine = torch.bmm(F.normalize(prototypes, dim=2, eps=eps), F.normalize(features.flatten(2), dim=1, eps=eps))
     return cosine.relu().unflatten(2, features.shape[-2:])

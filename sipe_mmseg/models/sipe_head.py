@@ -19,6 +19,9 @@ from .prototypes import (
     validity_maps,
 )
 
+SCORE_THRESHOLD = 0.5
+"""Probability above which the classifier counts a class as present where no labels are given."""
+
 
 class SIPEFeatures(NamedTuple):
     """What the head's convolutions give, all on the same ``h x w`` grid."""
@@ -67,11 +70,11 @@ class SIPEHead(BaseModule):
         loss_cls: Classification loss.
         loss_gsc: Consistency of general CAM and IS-CAM. None trains the classifier alone, and the side projections
             stay as initialised.
-        align_corners: Only False is meant by the paper; mmseg reads it.
+        align_corners: False, the only choice; mmseg reads it from every head.
         init_cfg: As in MMEngine. None keeps PyTorch's initialisation of convolutions, as published.
 
     Raises:
-        ValueError: If the arguments' lengths do not fit each other or the ``grid_index`` is none of the maps.
+        ValueError: If an argument is none of its choices, or the arguments' lengths do not fit each other.
     """
 
     def __init__(
@@ -91,6 +94,14 @@ class SIPEHead(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        if num_classes < 2:
+            raise ValueError(f'decode_head.num_classes={num_classes}: background and at least one class make 2')
+        if alpha_on not in ('similarity', 'map'):
+            raise ValueError(
+                f"decode_head.alpha_on={alpha_on!r}: use 'similarity' (published code) or 'map' (paper's description)"
+            )
+        if align_corners:
+            raise ValueError('decode_head.align_corners=True: SIPE resizes with align_corners=False everywhere')
         if len(in_channels) != len(side_channels):
             raise ValueError(
                 f'decode_head.in_channels has {len(in_channels)} entries, side_channels has {len(side_channels)}: '
@@ -186,7 +197,11 @@ class SIPEHead(BaseModule):
         return self.predict_by_feat(self.forward(inputs), labels, mirrored, **kwargs)
 
     def predict_by_feat(
-        self, features: SIPEFeatures, labels: Tensor | None, mirrored: bool = False, score_threshold: float = 0.5
+        self,
+        features: SIPEFeatures,
+        labels: Tensor | None,
+        mirrored: bool = False,
+        score_threshold: float = SCORE_THRESHOLD,
     ) -> tuple[LocalizationMaps, Tensor, Tensor]:
         """Maps of the inference path.
 

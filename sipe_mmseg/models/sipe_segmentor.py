@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .multi_scale_fusion import fuse_scales
 from .prototypes import resize_bilinear
-from .sipe_head import SIPEFeatures
+from .sipe_head import SCORE_THRESHOLD, SIPEFeatures
 
 NO_SEED = 255
 """Value of a pixel without a seed in the seeds' map."""
@@ -78,6 +78,16 @@ class SIPESegmentor(BaseSegmentor):
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg
 
+    @property
+    def mirror(self) -> bool:
+        """Whether :meth:`predict` fuses each image with its mirror."""
+        return bool((self.test_cfg or {}).get('mirror', False))
+
+    @property
+    def score_threshold(self) -> float:
+        """Probability above which a class counts as present in an image without labels."""
+        return float((self.test_cfg or {}).get('score_threshold', SCORE_THRESHOLD))
+
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
         """Maps of the backbone (and neck) for images (N, 3, H, W), shallow to deep."""
         maps = self.backbone(inputs.contiguous(memory_format=self.memory_format))
@@ -85,8 +95,8 @@ class SIPESegmentor(BaseSegmentor):
 
     def encode_decode(self, inputs: Tensor, batch_data_samples: Sequence[SegDataSample]) -> Tensor:
         """IS-CAM (N, K + 1, H, W) at the inputs' size, of the classes that the classifier finds itself."""
-        maps, _, _ = self.decode_head.predict(self.extract_feat(inputs), None)
-        return F.interpolate(maps.is_cam, size=inputs.shape[-2:], mode='bilinear', align_corners=self.align_corners)
+        maps, _, _ = self.decode_head.predict(self.extract_feat(inputs), None, score_threshold=self.score_threshold)
+        return resize_bilinear(maps.is_cam, inputs.shape[-2:])
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """``loss_cls`` and ``loss_gsc`` of a preprocessed batch (N, 3, H, W)."""
@@ -101,8 +111,8 @@ class SIPESegmentor(BaseSegmentor):
         """
         if data_samples is None:
             data_samples = [SegDataSample(metainfo=dict(ori_shape=tuple(inputs.shape[-2:]))) for _ in inputs]
-        mirror = bool((self.test_cfg or {}).get('mirror', False))
-        found = self.localize(inputs, given_labels(data_samples), mirror, unpadded_sizes(inputs, data_samples))
+        sizes = unpadded_sizes(inputs, data_samples)
+        found = self.localize(inputs, given_labels(data_samples), self.mirror, sizes)
         return [self.pack(sample, [maps]) for sample, maps in zip(data_samples, found, strict=True)]
 
     def localize(
@@ -127,13 +137,12 @@ class SIPESegmentor(BaseSegmentor):
         input_size = (inputs.shape[-2], inputs.shape[-1])
         batch = torch.cat([inputs, inputs.flip(-1)]) if mirror else inputs
         features: SIPEFeatures = self.decode_head(self.extract_feat(batch))
-        threshold = (self.test_cfg or {}).get('score_threshold', 0.5)
         found = []
         for index, own in enumerate(labels):
             rows = [index, index + len(inputs)] if mirror else [index]
             single = SIPEFeatures(*(x[rows] for x in features))
             maps, used, scores = self.decode_head.predict_by_feat(
-                single, None if own is None else own[None], mirror, threshold
+                single, None if own is None else own[None], mirror, self.score_threshold
             )
             classes = used[0].nonzero()[:, 0] + 1
             keys = torch.cat([classes.new_zeros(1), classes])

@@ -235,8 +235,25 @@ class TestUnlabelled:
             build(root, {'csv': 'labels.csv'}, ann_file='list.txt', on_unlabelled='keep')
 
     def test_wrong_option(self, root):
-        with pytest.raises(ValueError, match="on_unlabelled must be 'error', 'drop' or 'keep', not 'ignore'"):
+        with pytest.raises(ValueError, match=r"on_unlabelled must be one of \('error', 'drop', .*\), not 'ignore'"):
             build(root, on_unlabelled='ignore')
+
+    @pytest.mark.parametrize('changes', [{'c.png': None}, {'c.png': []}])
+    def test_predict_leaves_the_label_out(self, root, changes, capture_log):
+        dataset = build(root, labels_file(root, **changes), on_unlabelled='predict', test_mode=True)
+        without = [
+            info['img_id'] for info in map(dataset.get_data_info, range(len(dataset))) if 'image_labels' not in info
+        ]
+        assert without == ['c']
+        assert 'are left to the classifier' in capture_log()
+
+    def test_predict_is_not_for_training(self, root):
+        with pytest.raises(ValueError, match="on_unlabelled='predict' .* needs test_mode=True"):
+            build(root, on_unlabelled='predict')
+
+    def test_labels_without_their_kind(self, root):
+        with pytest.raises(TypeError, match=r"such as dict\(json='labels.json'\), not 'labels.json'"):
+            build(root, 'labels.json')
 
 
 class TestCheck:
@@ -290,7 +307,7 @@ class TestCheck:
     def test_missing_list_or_folder(self, root):
         with pytest.raises(FileNotFoundError, match=r'ann_file .*list\.txt: no such file'):
             build(root, ann_file='list.txt')
-        with pytest.raises(FileNotFoundError, match='pictures: no such folder'):
+        with pytest.raises(FileNotFoundError, match=r"no image folder '.*pictures'.*data_prefix.img_path"):
             build(root, data_prefix={'img_path': 'pictures'})
 
 

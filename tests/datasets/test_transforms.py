@@ -323,3 +323,15 @@ class TestKindsOfImages:
         with Image.open(tmp_path / 'image.png') as image:
             assert image.mode == mode
         assert (packed['inputs'].shape, packed['inputs'].dtype) == ((3, 32, 32), torch.uint8)
+
+
+class TestLoadScoringMask:
+    def test_loads_what_mmseg_loads(self, tmp_path: Path) -> None:
+        mask = np.arange(12, dtype=np.uint8).reshape(3, 4)
+        Image.fromarray(mask).save(tmp_path / 'mask.png')
+        sample = dict(seg_map_path=str(tmp_path / 'mask.png'), label_map=None, reduce_zero_label=False, seg_fields=[])
+        loaded = TRANSFORMS.build(dict(type='LoadScoringMask'))(sample)
+        np.testing.assert_array_equal(loaded['gt_seg_map'], mask)
+
+    def test_without_a_mask_nothing_is_loaded(self) -> None:
+        assert TRANSFORMS.build(dict(type='LoadScoringMask'))(dict(img_id='a')) == dict(img_id='a')

@@ -106,7 +106,9 @@ def test_unknown_names(published: State, name: str) -> None:
     ('part', 'message'),
     [
         (('resnet50',), r'nothing in it becomes backbone\.conv1\.\*'),
-        (('side',), r'nothing in it becomes decode_head\.side_projections\.\*'),
+        (('side',), r'nothing in it becomes decode_head\.side_projections\.0\.\*'),
+        (('side3',), r'nothing in it becomes decode_head\.side_projections\.2\.\*'),
+        (('resnet50.layer2',), r'nothing in it becomes backbone\.layer2\.\*'),
         (('classifier',), r'nothing in it becomes decode_head\.classifier\.\*'),
     ],
 )

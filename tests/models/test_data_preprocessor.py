@@ -102,3 +102,9 @@ def test_labels_and_boxes_move_with_the_batch(make_sample: Sample) -> None:
     sample = preprocessor.cast_data([make_sample([1, 0], (16, 16), [0, 16, 0, 16])])[0]
     assert sample.image_labels.multi_hot.is_meta
     assert sample.valid_box.is_meta
+
+
+def test_crops_of_another_size_are_not_padded_unnoticed(preprocessor: nn.Module, make_sample: Sample) -> None:
+    sample = make_sample([1], (16, 16), [0, 16, 0, 16])
+    with pytest.raises(ValueError, match=r'crops of \(16, 16\), but data_preprocessor.size is \(32, 48\)'):
+        preprocessor(dict(inputs=[draw(16, 16)], data_samples=[sample]), True)

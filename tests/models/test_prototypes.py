@@ -197,6 +197,13 @@ class TestSoftIoU:
         scaled = features * (1 + torch.rand(N, 1, H, W))
         torch.testing.assert_close(soft_iou(features, maps, 0.0), soft_iou(scaled, maps, 0.0))
 
+    @pytest.mark.parametrize('max_elements', [1, 100, 10_000])
+    def test_blocks_change_nothing(self, max_elements: int) -> None:
+        torch.manual_seed(0)
+        features, maps = torch.randn(2, 5, 6, 7), torch.rand(2, 4, 6, 7)
+        found = soft_iou(features, maps, max_elements=max_elements)
+        torch.testing.assert_close(found, soft_iou(features, maps))
+
 
 class TestStructureAwareSeeds:
     @pytest.mark.parametrize('alpha_on', ['similarity', 'map'])

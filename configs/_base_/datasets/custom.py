@@ -12,7 +12,7 @@ val_images = 'images/val'
 # Which classes are in which image, in one of three forms.
 # JSON: {"0001.jpg": ["cat"], "more/0002": ["cat", "dog"], "0003.jpg": []}
 train_labels = dict(json='labels/train.json')
-val_labels = dict(json='labels/val.json')
+val_labels = dict(json='labels/val.json')  # None: the classifier itself says which classes are there
 # CSV, "image,labels" with lines like "0001.jpg,cat;dog", or "image,cat,dog" with lines like "0001.jpg,1,0":
 #   train_labels = dict(csv='labels/train.csv')
 # One folder for each class, images/train/cat/0001.jpg; the image of a cat and a dog lies, as the same file, in both:
@@ -40,15 +40,18 @@ train_pipeline = [
     dict(type='RandomCropOrPaste', crop_size=crop_size),
     dict(type='PackImageLevelInputs'),
 ]
-load_masks = [dict(type='LoadAnnotations')] if val_masks else []
-test_pipeline = [dict(type='LoadImageFromFile'), *load_masks, dict(type='PackImageLevelInputs')]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadScoringMask'),  # there is no mask in the training pipeline
+    dict(type='PackImageLevelInputs'),
+]
 tta_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
         type='TestTimeAug',
         transforms=[
             [dict(type='ScaleResize', scale_factor=s) for s in (1.0, 0.5, 1.5, 2.0)],
-            *[[step] for step in load_masks],
+            [dict(type='LoadScoringMask')],
             [dict(type='PackImageLevelInputs')],
         ],
     ),

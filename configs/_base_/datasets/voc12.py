@@ -12,7 +12,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),  # for scoring; there is no mask in the training pipeline
+    dict(type='LoadScoringMask'),  # there is no mask in the training pipeline
     dict(type='PackImageLevelInputs'),
 ]
 tta_pipeline = [
@@ -21,7 +21,7 @@ tta_pipeline = [
         type='TestTimeAug',
         transforms=[
             [dict(type='ScaleResize', scale_factor=s) for s in (1.0, 0.5, 1.5, 2.0)],
-            [dict(type='LoadAnnotations')],
+            [dict(type='LoadScoringMask')],
             [dict(type='PackImageLevelInputs')],
         ],
     ),

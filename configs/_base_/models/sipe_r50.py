@@ -1,4 +1,5 @@
 norm_cfg = dict(type='BN', requires_grad=True)
+# A config that uses this model adds size=_base_.crop_size: the batch has the size of the data set's training crop.
 data_preprocessor = dict(
     type='ImageLevelDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
@@ -6,7 +7,6 @@ data_preprocessor = dict(
     bgr_to_rgb=True,
     pad_val=0,
     seg_pad_val=255,
-    size=(512, 512),  # that of the training crop
 )
 model = dict(
     type='SIPESegmentor',
