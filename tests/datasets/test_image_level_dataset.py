@@ -248,7 +248,7 @@ class TestUnlabelled:
         assert 'are left to the classifier' in capture_log()
 
     def test_predict_is_not_for_training(self, root):
-        with pytest.raises(ValueError, match="on_unlabelled='predict' .* needs test_mode=True"):
+        with pytest.raises(ValueError, match=r"on_unlabelled='predict' .* needs test_mode=True"):
             build(root, on_unlabelled='predict')
 
     def test_labels_without_their_kind(self, root):

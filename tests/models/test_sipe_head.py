@@ -403,3 +403,17 @@ class TestMessages:
             ValueError, match=r'decode_head\.num_classes=4, .* 2 foreground classes: num_classes=3 would fit'
         ):
             build().predict(draw(), torch.ones(2, 2))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(alpha_on='maps'), r"decode_head.alpha_on='maps': use 'similarity'"),
+        (dict(num_classes=1), r'decode_head.num_classes=1: background and at least one class make 2'),
+        (dict(align_corners=True), r'decode_head.align_corners=True'),
+    ],
+)
+def test_wrong_options_are_refused_when_the_head_is_built(changes: dict, message: str) -> None:
+    options = dict(in_channels=[4, 4], side_channels=[2, 2], num_classes=3)
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(dict(type='SIPEHead', **(options | changes)))
