@@ -22,9 +22,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from PIL import Image, ImageDraw
 
+from sipe_mmseg.datasets.label_files import write_label_png
 from sipe_mmseg.datasets.palette import voc_palette
 from sipe_mmseg.engine.mmseg_tools import find_mmseg_tool
-from sipe_mmseg.evaluation.label_files import write_label_png
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = REPOSITORY / 'configs'

@@ -13,6 +13,7 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
+from ..datasets.label_files import write_label_png
 from .confusion import (
     average_precision,
     confusion_at_thresholds,
@@ -23,7 +24,6 @@ from .confusion import (
     nan_mean,
     threshold_histogram,
 )
-from .label_files import write_label_png
 
 
 @METRICS.register_module()

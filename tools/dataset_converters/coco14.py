@@ -18,8 +18,8 @@ from mmengine.utils import ProgressBar
 
 from sipe_mmseg.datasets.coco_masks import AnnotatedImage, Crowds, Overlap, load_annotated_images, render_label_map
 from sipe_mmseg.datasets.image_files import sample_problem
+from sipe_mmseg.datasets.label_files import write_label_png
 from sipe_mmseg.datasets.palette import voc_palette
-from sipe_mmseg.evaluation.label_files import write_label_png
 
 SETTINGS_FILE = 'conversion.json'
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sipe_mmseg.datasets.label_files import write_label_png
 from sipe_mmseg.datasets.palette import voc_palette
-from sipe_mmseg.evaluation.label_files import write_label_png
 
 
 def test_a_person_can_open_it_and_a_program_reads_the_classes(tmp_path: Path) -> None:
