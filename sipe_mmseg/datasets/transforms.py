@@ -5,20 +5,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, Resize
 from mmengine.structures import LabelData
 from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs
 from mmseg.registry import TRANSFORMS
 
 
 class _BicubicResize(BaseTransform):
-    """Resize to (width, height) by PIL's bicubic, label maps by nearest neighbour, through mmseg's own ``Resize``."""
+    """Resize to (width, height) by PIL's bicubic, label maps by nearest neighbour, through mmcv's ``Resize``."""
 
     def _resize(self, results: dict[str, Any], width: int, height: int) -> dict[str, Any]:
-        resize = TRANSFORMS.build(
-            dict(type='Resize', scale=(width, height), keep_ratio=False, backend='pillow', interpolation='bicubic')
-        )
-        return resize(results)
+        return Resize((width, height), keep_ratio=False, backend='pillow', interpolation='bicubic')(results)
 
 
 @TRANSFORMS.register_module()

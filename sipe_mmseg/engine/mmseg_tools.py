@@ -41,7 +41,11 @@ def run_mmseg_tool(name: str) -> None:
         FileNotFoundError: This installation of MMSegmentation comes without its tools.
     """
     script = find_mmseg_tool(name)
-    if 'pytorch' in sys.argv and 'WORLD_SIZE' in os.environ and not torch.cuda.is_available():
+    if (
+        {'pytorch', '--launcher=pytorch'} & set(sys.argv)
+        and 'WORLD_SIZE' in os.environ
+        and not torch.cuda.is_available()
+    ):
         sys.argv += join_processes_without_gpu()
     sys.argv[0] = str(script)
     runpy.run_path(str(script), run_name='__main__')

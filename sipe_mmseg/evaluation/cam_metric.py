@@ -25,6 +25,8 @@ from .confusion import (
     threshold_histogram,
 )
 
+_NOTHING_LOST = 'A checkpoint saved before is safe: mend the mask, then score with tools/test.py'
+
 
 @METRICS.register_module()
 class CAMMetric(BaseMetric):
@@ -70,7 +72,10 @@ class CAMMetric(BaseMetric):
         self.output_dir = Path(output_dir) if output_dir else None
         self.format_only = format_only
         if format_only and not output_dir:
-            raise ValueError('CAMMetric(format_only=True) writes label maps and nothing else: give it an output_dir')
+            raise ValueError(
+                'CAMMetric(format_only=True) writes label maps and nothing else: '
+                'give it an output_dir (tools/test.py --out)'
+            )
         self._reset()
 
     def _reset(self) -> None:
@@ -220,20 +225,22 @@ class CAMMetric(BaseMetric):
         if 'gt_sem_seg' not in sample:
             raise ValueError(
                 f'{sample["img_path"]} comes without a mask to score against: give the data set a '
-                'data_prefix.seg_map_path and the pipeline LoadAnnotations, or use CAMMetric(format_only=True)'
+                'data_prefix.seg_map_path and the pipeline LoadScoringMask, or use CAMMetric(format_only=True)'
             )
         truth = sample['gt_sem_seg']['data'].squeeze(0).to(prediction.device)
         if truth.shape != prediction.shape:
             raise ValueError(
                 f'{sample.get("seg_map_path", "the mask")} has {truth.shape[0]} x {truth.shape[1]} pixels, its image '
-                f'{sample["img_path"]} has {prediction.shape[0]} x {prediction.shape[1]}: they must be the same'
+                f'{sample["img_path"]} has {prediction.shape[0]} x {prediction.shape[1]}: they must be '
+                f'the same. {_NOTHING_LOST}'
             )
         num_classes = len(self.dataset_meta['classes'])
         wrong = truth[(truth >= num_classes) & (truth != self.ignore_index)]
         if len(wrong):
             raise ValueError(
                 f'{sample.get("seg_map_path", "the mask")} holds the value {int(wrong[0])}, which is neither one of '
-                f'the {num_classes} classes (0 to {num_classes - 1}) nor void ({self.ignore_index})'
+                f'the {num_classes} classes (0 to {num_classes - 1}) nor void ({self.ignore_index}). '
+                f'{_NOTHING_LOST}'
             )
         return truth
 

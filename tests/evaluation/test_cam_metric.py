@@ -307,7 +307,7 @@ class TestMessages:
         with pytest.raises(
             ValueError,
             match=r'/data/image0\.jpg comes without a mask to score against: give the data set a '
-            r'data_prefix\.seg_map_path and the pipeline LoadAnnotations, or use CAMMetric\(format_only=True\)',
+            r'data_prefix\.seg_map_path and the pipeline LoadScoringMask, or use CAMMetric\(format_only=True\)',
         ):
             score([without(draw(0), 'gt_sem_seg')])
 
