@@ -21,6 +21,7 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+from sipe_mmseg.datasets import shapes
 from sipe_mmseg.models.prototypes import EPS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -297,3 +298,9 @@ def test_other_label_sources_of_the_template(custom_root: Path, tmp_path: Path, 
     assert found == {image: [('cat', 'dog').index(name)] for image, (name,) in labels.items()}
     batch = pseudo_collate([dataset[0]])
     assert batch['inputs'][0].shape == (3, 512, 512)
+
+
+def test_the_built_in_set_has_the_classes_it_is_drawn_with() -> None:
+    metainfo = Config.fromfile(CONFIGS / '_base_/datasets/shapes.py').metainfo
+    assert tuple(metainfo['classes']) == shapes.CLASSES
+    assert [tuple(colour) for colour in metainfo['palette']] == list(shapes.PALETTE)
