@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .image_labels import IGNORE_INDEX, coco_annotations, coco_class_names, coco_images, load_json
+from .image_files import IGNORE_INDEX
+from .image_labels import coco_annotations, coco_class_names, coco_images, load_json
 
 Overlap = Literal['later', 'smaller']
 Crowds = Literal['background', 'ignore']

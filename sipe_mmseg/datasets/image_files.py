@@ -26,6 +26,9 @@ _PART = 64  # samples a thread checks at a time
 _ORIENTATION_TAG = 0x0112  # Exif 2.3, table 4: values above 4 exchange rows and columns
 _MASK_MODES = ('P', 'L')
 
+IGNORE_INDEX = 255
+"""Value of a pixel whose class is not known."""
+
 
 class ImageFolder:
     """The image files in and below one folder.
@@ -112,12 +115,17 @@ def list_files(root: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[
 
 
 def check_samples(
-    samples: Sequence[tuple[str, str | None]], *, min_side: int = MIN_SIDE, workers: int = 8
+    samples: Sequence[tuple[str, str | None]],
+    *,
+    num_classes: int = IGNORE_INDEX,
+    min_side: int = MIN_SIDE,
+    workers: int = 8,
 ) -> list[str]:
-    """Checks images, and masks where there are any, without decoding sound files.
+    """Checks images, without decoding sound ones, and masks where there are any.
 
     Args:
         samples: Path of the image and path of its mask, or None, for every sample.
+        num_classes: Number of classes, background included: what masks may hold, besides 255.
         min_side: Smallest height and width of an image, in pixels.
         workers: Number of threads. They wait for the disk together: no gain on files that are in memory already,
             nearly as many times the speed on a slow disk.
@@ -127,7 +135,7 @@ def check_samples(
     """
 
     def check(part: Sequence[tuple[str, str | None]]) -> list[str]:
-        found = [sample_problem(image_path, mask_path, min_side=min_side) for image_path, mask_path in part]
+        found = [sample_problem(*paths, num_classes=num_classes, min_side=min_side) for paths in part]
         return [problem for problem in found if problem]
 
     parts = [samples[start : start + _PART] for start in range(0, len(samples), _PART)]
@@ -135,11 +143,14 @@ def check_samples(
         return list(chain.from_iterable(pool.map(check, parts)))
 
 
-def sample_problem(image_path: str, mask_path: str | None = None, *, min_side: int = MIN_SIDE) -> str | None:
+def sample_problem(
+    image_path: str, mask_path: str | None = None, *, num_classes: int = IGNORE_INDEX, min_side: int = MIN_SIDE
+) -> str | None:
     """What is wrong with an image or its mask.
 
     An image must have a header that can be read, both sides at least ``min_side`` pixels long, and be complete. A mask
-    must be there, hold class indices (mode P or L) and have the size of the image after its EXIF orientation.
+    must be there, be complete, hold class indices (mode P or L; less than ``num_classes``, or 255) and have the size of
+    the image after its EXIF orientation.
 
     Returns:
         A sentence that names the file, or None if nothing is wrong.
@@ -164,12 +175,16 @@ def sample_problem(image_path: str, mask_path: str | None = None, *, min_side: i
     try:
         with Image.open(mask_path) as mask:
             mask_size, mode = mask.size, mask.mode
+            values = [] if mode not in _MASK_MODES else [int(value) for _, value in mask.getcolors()]
     except FileNotFoundError:
         return f'{mask_path}: no such mask (of {image_path})'
     except Exception as error:
         return f'{mask_path}: not a readable mask ({error})'
     if mode not in _MASK_MODES:
         return f'{mask_path}: a mask holds class indices (a palette or 8-bit greyscale image), but this has mode {mode}'
+    unknown = [value for value in values if num_classes <= value != IGNORE_INDEX]
+    if unknown:
+        return f'{mask_path}: has the value {min(unknown)}, but classes are 0 to {num_classes - 1}, and 255 is unknown'
     if turned or mask_size != (width, height):
         # Only decoding tells what the loader makes of the orientation.
         height, width = mmcv.imread(image_path).shape[:2]

@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-Labels = dict[str, tuple[int, ...]]
+from .image_files import IGNORE_INDEX
 
-IGNORE_INDEX = 255
-"""Value of mask pixels that belong to no class."""
+Labels = dict[str, tuple[int, ...]]
 
 
 def foreground_indices(names: Iterable[Any], classes: Sequence[str], where: str) -> tuple[int, ...]:

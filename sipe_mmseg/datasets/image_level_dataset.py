@@ -12,7 +12,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from . import image_labels
-from .image_files import MIN_SIDE, ImageFolder, check_samples, first_few, raise_problems
+from .image_files import IGNORE_INDEX, MIN_SIDE, ImageFolder, check_samples, first_few, raise_problems
 from .image_labels import Labels, class_names
 from .palette import voc_palette
 from .sampler import sample_randomness
@@ -31,22 +31,25 @@ class ImageLevelDataset(BaseSegDataset):
     """Images with image-level labels, for any classes.
 
     All labels and files are checked when the data set is built, so that nothing stops a training later on. No mask is
-    read unless ``data_prefix`` has ``seg_map_path`` (for scoring) or ``labels`` has ``masks``.
+    read unless ``data_prefix`` has ``seg_map_path`` (to score against, or label maps to learn from) or ``labels`` has
+    ``masks``.
 
     A sample has ``img_path``, ``img_id`` (path below the image folder, without suffix), ``num_classes`` (K + 1),
-    ``image_labels`` (sorted int64 array of foreground indices 0..K-1) and, for scoring only, ``seg_map_path``.
+    ``image_labels`` (sorted int64 array of foreground indices 0..K-1) if there are labels, and ``seg_map_path`` if
+    there are masks.
 
     Args:
         labels: Where the image-level labels come from, paths relative to ``data_root``: ``xml`` (folder of annotations
             as in PASCAL VOC), ``json``, ``csv``, ``folders`` (one folder of images for each class), ``masks``
             (folder) or ``coco`` (instances file); ``sipe_mmseg.datasets.image_labels`` tells the formats. Several must
             agree on every image that more than one of them knows. A source set to None is as good as not given. Without
-            any source the data set can be used for prediction only (``test_mode=True``).
+            any source the data set serves for prediction (``test_mode=True``), or for learning from label maps.
         ann_file: List of the images to use, one a line: image ids, file names or paths below the image folder. Without
             it, all images of the image folder.
         data_root: Root of all relative paths.
         data_prefix: ``img_path``: the image folder; by default ``data_root``, or the folder of ``labels['folders']``.
-            ``seg_map_path``: the folder of masks, if there is something to score against.
+            ``seg_map_path``: the folder of masks to score against, or of label maps to learn from. Both are relative
+            to ``data_root``.
         on_unlabelled: What to do with images that have no label: ``'error'``, ``'drop'`` leaves them out, ``'keep'``
             takes them for background only, ``'predict'`` (``test_mode`` only) leaves it to the classifier to say what
             is in them.
@@ -91,14 +94,15 @@ class ImageLevelDataset(BaseSegDataset):
             raise ValueError("on_unlabelled='predict' leaves labels to the classifier: that needs test_mode=True")
         if kwargs.get('reduce_zero_label'):
             raise ValueError('reduce_zero_label: index 0 is the background and cannot be taken away')
-        if not self.labels and not kwargs.get('test_mode'):
+        prefix = {name: path for name, path in (data_prefix or {}).items() if path is not None}
+        if not self.labels and not kwargs.get('test_mode') and 'seg_map_path' not in prefix:
             raise ValueError(
-                f'labels: training needs at least one source of image-level labels ({", ".join(LABEL_SOURCES)})'
+                f'labels: training needs at least one source of image-level labels ({", ".join(LABEL_SOURCES)}), or '
+                'label maps (data_prefix.seg_map_path)'
             )
         self.on_unlabelled = on_unlabelled
         self.check_files = check_files
         self.min_side = min_side
-        prefix = {name: path for name, path in (data_prefix or {}).items() if path is not None}
         prefix.setdefault('img_path', self.labels.get('folders', ''))
         super().__init__(
             ann_file=ann_file or '',
@@ -123,7 +127,7 @@ class ImageLevelDataset(BaseSegDataset):
             raise ValueError(f"metainfo: the first class must be 'background', not {classes[0]!r}")
         if not all(isinstance(name, str) for name in classes) or len(set(classes)) < len(classes):
             raise ValueError(f'metainfo: classes must be different names, not {tuple(classes)}')
-        if len(classes) > image_labels.IGNORE_INDEX:
+        if len(classes) > IGNORE_INDEX:
             raise ValueError(f'metainfo: {len(classes)} classes, but label maps have room for 255')
         own = cls.METAINFO.get('classes')
         if own is not None and tuple(classes) != tuple(own):
@@ -310,7 +314,7 @@ class ImageLevelDataset(BaseSegDataset):
     def _file_problems(self, data_list: Sequence[Mapping[str, Any]]) -> list[str]:
         start = time.perf_counter()
         samples = [(data_info['img_path'], data_info.get('seg_map_path')) for data_info in data_list]
-        problems = check_samples(samples, min_side=self.min_side)
+        problems = check_samples(samples, num_classes=len(self.metainfo['classes']), min_side=self.min_side)
         seconds = time.perf_counter() - start
         print_log(f'{type(self).__name__}: checked the files of {len(samples)} images in {seconds:.1f} s', 'current')
         return problems

@@ -148,6 +148,30 @@ class TestSampleProblem:
             f'{mask}: a mask holds class indices (a palette or 8-bit greyscale image), but this has mode RGB'
         )
 
+    def test_mask_of_unknown_classes(self, tmp_path):
+        image = save_image(tmp_path / 'a.jpg')
+        path = tmp_path / 'm.png'
+        pixels = np.zeros((30, 40), dtype=np.uint8)
+        pixels[0, :3] = 4, 255, 7
+        for mode in ('L', 'P'):
+            mask = Image.fromarray(pixels, mode)
+            if mode == 'P':
+                mask.putpalette(list(range(256)) * 3)
+            mask.save(path)
+            assert sample_problem(image, str(path), num_classes=8) is None
+            assert sample_problem(image, str(path), num_classes=5) == (
+                f'{path}: has the value 7, but classes are 0 to 4, and 255 is unknown'
+            )
+        assert check_samples([(image, str(path))], num_classes=5) == [sample_problem(image, str(path), num_classes=5)]
+
+    @pytest.mark.parametrize('kept', [0.3, 0.9])
+    def test_truncated_mask(self, tmp_path, kept):
+        image, path = save_image(tmp_path / 'a.jpg', 200, 100), tmp_path / 'm.png'
+        Image.fromarray(np.random.default_rng(0).integers(0, 5, (100, 200), dtype=np.uint8)).save(path)
+        content = path.read_bytes()
+        path.write_bytes(content[: int(kept * len(content))])
+        assert f'{path}: not a readable mask' in sample_problem(image, str(path))
+
     def test_mask_missing_or_unreadable(self, tmp_path):
         image, mask = save_image(tmp_path / 'a.jpg'), tmp_path / 'm.png'
         assert sample_problem(image, str(mask)) == f'{mask}: no such mask (of {image})'
