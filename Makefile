@@ -45,6 +45,6 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c "$$CHECK_PYTHON"
 	@start=$$(date +%s) && \
 	$(PYTHON) -m venv $(VENV) && \
-	$(RUN) -m pip install --disable-pip-version-check --editable '.[lite,dev]' && \
+	$(RUN) -m pip install --disable-pip-version-check --editable '.[lite,crf,dev]' && \
 	echo "$$(( $$(date +%s) - start ))" > $@ && \
 	echo "The installation into $(VENV) took $$(cat $@) s."

@@ -16,16 +16,20 @@ import yaml
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
-from mmengine.structures import LabelData
+from mmengine.structures import LabelData, PixelData
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
 from sipe_mmseg.datasets import shapes
+from sipe_mmseg.engine.mmseg_tools import find_mmseg_tool
 from sipe_mmseg.models.prototypes import EPS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-SHIPPED = sorted(path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_')
+NETWORKS = sorted(path for path in CONFIGS.glob('*/*.py') if path.parent.name not in ('_base_', 'pipelines'))
+SHIPPED = [path for path in NETWORKS if path.parent.name == 'sipe']
+DOWNSTREAM = [path for path in NETWORKS if path.parent.name in ('deeplabv2', 'deeplabv3plus', 'segformer')]
+ALGORITHMS = sorted({path.parent for path in NETWORKS})
 BACKBONES_OF_MMPRETRAIN = [path for path in SHIPPED if re.search('_(convnext|swin|deit)-', path.name)]
 # Parameters of a stage or layer with its number, by the names of the backbones in use.
 STAGE = re.compile(r'backbone\.(?:layer|layers\.|stages\.)(\d+)\.')
@@ -84,46 +88,49 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize('path', SHIPPED, ids=relative)
+@pytest.mark.parametrize('path', NETWORKS, ids=relative)
 def test_name_says_what_is_in_the_file(path: Path) -> None:
-    pattern = r'(?P<algorithm>[a-z0-9]+)_(?P<backbone>[a-z0-9-]+)_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<epochs>\d+)e'
+    pattern = r'(?P<algorithm>[a-z0-9]+)_(?P<backbone>[a-z0-9-]+)_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<length>\d+)(?P<unit>[eik])'
     name = re.fullmatch(pattern + r'_(?P<dataset>[a-z0-9]+)-(?P<height>\d+)x(?P<width>\d+)\.py', path.name)
     assert name, f'{path.name} is not ALGORITHM_BACKBONE_GPUSxbBATCH-SCHEDULE_DATASET-CROP.py'
     cfg = Config.fromfile(path)
     crop = (int(name['height']), int(name['width']))
-    (crops,) = [step.crop_size for step in cfg.train_dataloader.dataset.pipeline if step.type == 'RandomCropOrPaste']
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    (crops,) = [step.crop_size for step in pipeline if step.type in ('RandomCropOrPaste', 'RandomCrop')]
     assert name['algorithm'] == path.parent.name
     assert int(name['batch']) == cfg.train_dataloader.batch_size
-    assert int(name['epochs']) == cfg.train_cfg.max_epochs
+    length = int(name['length']) * (1000 if name['unit'] == 'k' else 1)
+    assert length == (cfg.train_cfg.max_epochs if name['unit'] == 'e' else cfg.train_cfg.max_iters)
     assert crop == tuple(crops) == tuple(cfg.model.data_preprocessor.size)
 
 
-def test_metafile_and_readme_list_every_config() -> None:
-    models = yaml.safe_load((CONFIGS / 'sipe' / 'metafile.yaml').read_text())['Models']
-    paths = sorted((CONFIGS / 'sipe').glob('*.py'))
+@pytest.mark.parametrize('folder', ALGORITHMS, ids=lambda folder: folder.name)
+def test_metafile_and_readme_list_every_config(folder: Path) -> None:
+    models = yaml.safe_load((folder / 'metafile.yaml').read_text())['Models']
+    paths = sorted(folder.glob('*.py'))
     assert sorted(model['Config'] for model in models) == [f'configs/{relative(path)}' for path in paths]
     assert all(model['Name'] == Path(model['Config']).stem for model in models)
-    readme = (CONFIGS / 'sipe' / 'README.md').read_text()
+    readme = (folder / 'README.md').read_text()
     assert [path.stem for path in paths if f'[{path.stem}]({path.name})' not in readme] == []
 
 
-@pytest.mark.parametrize('path', SHIPPED, ids=relative)
+@pytest.mark.parametrize('path', NETWORKS, ids=relative)
 def test_at_most_three_levels_of_inheritance(path: Path) -> None:
     assert levels(path) <= 3
 
 
-@pytest.mark.parametrize('path', SHIPPED, ids=relative)
+@pytest.mark.parametrize('path', NETWORKS, ids=relative)
 def test_package_is_imported_and_every_path_can_be_set_from_outside(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = ''.join(member.read_text() for member in family(path))
-    roots, weights = re.findall(r'\{\{\$(\w+_ROOT):', text), re.findall(r'\{\{\$(\w+_WEIGHTS):', text)
-    for number, variable in enumerate(roots + weights):
+    for number, variable in enumerate(re.findall(r'\{\{\$(\w+):', text)):
         monkeypatch.setenv(variable, f'/elsewhere/{number}')
     cfg = Config.fromfile(path)
     assert 'sipe_mmseg' in cfg.custom_imports.imports
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+    for loader in filter(None, (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)):
         assert loader.dataset.data_root.startswith('/elsewhere/')
+        assert loader.dataset.get('pseudo_labels', '/elsewhere/').startswith('/elsewhere/')
     init_cfg = cfg.model.backbone.get('init_cfg')
     assert init_cfg is None or init_cfg.checkpoint.startswith('/elsewhere/')
 
@@ -304,3 +311,56 @@ def test_the_built_in_set_has_the_classes_it_is_drawn_with() -> None:
     metainfo = Config.fromfile(CONFIGS / '_base_/datasets/shapes.py').metainfo
     assert tuple(metainfo['classes']) == shapes.CLASSES
     assert [tuple(colour) for colour in metainfo['palette']] == list(shapes.PALETTE)
+
+
+# Networks that learn from pseudo labels -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('path', DOWNSTREAM, ids=relative)
+def test_one_step_on_pseudo_labels(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All layers get a gradient, and pixels of 255 count neither in the sum nor in the mean."""
+    model, cfg = build_model(path)
+    assert cfg.train_dataloader.sampler.type == 'SeededSampler'
+    assert len(cfg.train_dataloader.dataset.get('metainfo', {}).get('classes', ())) in (0, model.num_classes)
+    labels = torch.randint(0, model.num_classes, (1, 64, 96), generator=torch.Generator().manual_seed(1))
+    labels[:, 20:] = 255
+    batch = training_batch(model.num_classes)
+    for sample in batch['data_samples']:
+        sample.gt_sem_seg = PixelData(data=labels)
+    data = model.data_preprocessor(batch, training=True)
+    losses = model(**data, mode='loss')
+    assert all(torch.isfinite(losses[name]) for name in losses)
+    total = sum(value for name, value in losses.items() if 'loss' in name)
+    total.backward()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert all(parameter.grad is not None and torch.isfinite(parameter.grad).all() for parameter in trained)
+    heads = [model.decode_head] + ([model.auxiliary_head] if model.with_auxiliary_head else [])
+    assert all(head.loss_decode.avg_non_ignore for head in heads)
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['deeplabv3plus/deeplabv3plus_r50-d8_4xb4-20k_voc12aug-512x512.py', 'unet/unet-s5-d16_fcn_4xb4-40k_hrf-256x256.py'],
+)
+def test_three_lines_of_the_readme_turn_a_config_of_mmseg_to_pseudo_labels(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (CONFIGS.parent / 'README.md').read_text()
+    (recipe,) = re.findall(r"```python\n(_base_ = 'deeplabv3plus_r50-d8.*?)```", readme, flags=re.DOTALL)
+    lines = [line for line in recipe.splitlines() if line and not line.startswith(('#', ' ', ')', '_base_'))]
+    assert len(lines) == 3
+    root = tmp_path / 'voc'
+    for folder in ('JPEGImages', 'Annotations', 'labels'):
+        (root / folder).mkdir(parents=True)
+    Image.new('RGB', (64, 48)).save(root / 'JPEGImages' / 'a.jpg')
+    Image.new('L', (64, 48), 2).save(root / 'labels' / 'a.png')
+    (root / 'list.txt').write_text('a\n')
+    base = find_mmseg_tool('train.py').parents[1] / 'configs' / name
+    recipe = re.sub(r"_base_ = '.*'", f'_base_ = {str(base)!r}', recipe)
+    recipe = recipe.replace('data/VOCdevkit/VOC2012', str(root)).replace('work_dirs/labels', str(root / 'labels'))
+    (tmp_path / 'config.py').write_text(recipe.replace("ann_file='trainaug'", "ann_file='list.txt'"))
+    cfg = Config.fromfile(tmp_path / 'config.py')
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    sample = dataset[0]['data_samples']
+    assert set(sample.gt_sem_seg.data.unique().tolist()) <= {2, 255}
+    assert cfg.model.decode_head.loss_decode.avg_non_ignore

@@ -5,7 +5,6 @@ python tools/test.py configs/sipe/sipe_r50_1xb16-5e_voc12aug-512x512.py sipe_r50
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,6 +13,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 
 from sipe_mmseg.datasets import COCO14ImageLevelDataset, VOC12ImageLevelDataset
+from sipe_mmseg.datasets.atomic_write import atomic_write
 from sipe_mmseg.models.checkpoint_conversion import convert_published_state
 
 
@@ -33,13 +33,8 @@ def main() -> int:
     known = {len(each.METAINFO['classes']): each.METAINFO for each in (VOC12ImageLevelDataset, COCO14ImageLevelDataset)}
     num_classes = len(state['decode_head.classifier.weight']) + 1
     meta = {'dataset_meta': known[num_classes]} if num_classes in known else {}
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.output.with_name(f'.{args.output.name}.{os.getpid()}.tmp')
-    try:
+    with atomic_write(args.output) as temporary:
         torch.save({'meta': meta, 'state_dict': state}, temporary)
-        os.replace(temporary, args.output)
-    finally:
-        temporary.unlink(missing_ok=True)
     print(f'{args.output}: {len(state)} tensors')
     return 0
 

@@ -48,8 +48,9 @@ class ImageLevelDataset(BaseSegDataset):
             it, all images of the image folder.
         data_root: Root of all relative paths.
         data_prefix: ``img_path``: the image folder; by default ``data_root``, or the folder of ``labels['folders']``.
-            ``seg_map_path``: the folder of masks to score against, or of label maps to learn from. Both are relative
-            to ``data_root``.
+            ``seg_map_path``: the folder of masks to score against, or to learn from.
+        pseudo_labels: Folder of label maps to learn from, ``<image id>.png``, such as ``tools/generate_labels.py``
+            writes: ``data_prefix.seg_map_path``, but relative to the working directory, as everything of ours.
         on_unlabelled: What to do with images that have no label: ``'error'``, ``'drop'`` leaves them out, ``'keep'``
             takes them for background only, ``'predict'`` (``test_mode`` only) leaves it to the classifier to say what
             is in them.
@@ -73,6 +74,7 @@ class ImageLevelDataset(BaseSegDataset):
         ann_file: str = '',
         data_root: str | None = None,
         data_prefix: Mapping[str, str | None] | None = None,
+        pseudo_labels: str | None = None,
         on_unlabelled: Literal['error', 'drop', 'keep', 'predict'] = 'error',
         check_files: bool = True,
         min_side: int = MIN_SIDE,
@@ -95,10 +97,19 @@ class ImageLevelDataset(BaseSegDataset):
         if kwargs.get('reduce_zero_label'):
             raise ValueError('reduce_zero_label: index 0 is the background and cannot be taken away')
         prefix = {name: path for name, path in (data_prefix or {}).items() if path is not None}
+        if pseudo_labels is not None:
+            if 'seg_map_path' in prefix:
+                raise ValueError(
+                    f'pseudo_labels={pseudo_labels!r} and data_prefix.seg_map_path={prefix["seg_map_path"]!r} are two '
+                    'folders of label maps: give one of them'
+                )
+            if not os.path.isdir(pseudo_labels):
+                raise FileNotFoundError(f'pseudo_labels: there is no folder {pseudo_labels!r} (in {os.getcwd()})')
+            prefix['seg_map_path'] = os.path.abspath(pseudo_labels)
         if not self.labels and not kwargs.get('test_mode') and 'seg_map_path' not in prefix:
             raise ValueError(
                 f'labels: training needs at least one source of image-level labels ({", ".join(LABEL_SOURCES)}), or '
-                'label maps (data_prefix.seg_map_path)'
+                'label maps (pseudo_labels)'
             )
         self.on_unlabelled = on_unlabelled
         self.check_files = check_files

@@ -2,13 +2,18 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
+from .atomic_write import atomic_write
+from .image_files import IGNORE_INDEX
 
-def write_label_png(path: str | Path, labels: np.ndarray, palette: Sequence[Sequence[int]]) -> None:
+_LABEL_MODES = ('P', 'L')
+
+
+def write_label_png(path: str | os.PathLike[str], labels: np.ndarray, palette: Sequence[Sequence[int]]) -> None:
     """Write a palette ('P') PNG; the file appears complete or not at all.
 
     Args:
@@ -16,15 +21,55 @@ def write_label_png(path: str | Path, labels: np.ndarray, palette: Sequence[Sequ
         labels: Class indices (H, W), 0 to 255.
         palette: RGB of each class; values beyond it are drawn in white.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     colours = np.full((256, 3), 255, dtype=np.uint8)
-    colours[: len(palette)] = palette
+    colours[: len(palette)] = np.reshape(palette, (-1, 3))
     image = Image.fromarray(labels.astype(np.uint8), mode='P')
     image.putpalette(colours.tobytes())
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
+    with atomic_write(path) as temporary:
         image.save(temporary, format='PNG')
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def read_label_png(
+    path: str | os.PathLike[str], num_classes: int, size: tuple[int, int] | None = None
+) -> npt.NDArray[np.uint8]:
+    """Read a label map and check that it is one.
+
+    Args:
+        path: Palette or 8-bit greyscale PNG.
+        num_classes: Classes with background: pixels hold 0 to ``num_classes - 1``, or 255 for unknown.
+        size: (height, width) that it must have.
+
+    Returns:
+        Class indices (H, W).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is broken or cut short, has colours in place of class indices, another size, or a value
+            that is no class; the message names the file.
+    """
+    try:
+        with Image.open(path) as image:
+            mode = image.mode
+            labels = np.array(image) if mode in _LABEL_MODES else None
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # decoders raise errors of every kind on broken bytes
+        raise ValueError(
+            f'{path}: not a readable PNG ({error}). Remove it: the command that wrote the folder writes it again'
+        ) from error
+    if labels is None:
+        raise ValueError(
+            f'{path}: has mode {mode}, but a label map holds class indices: a palette (P) or 8-bit greyscale (L) PNG'
+        )
+    if size is not None and labels.shape != tuple(size):
+        raise ValueError(
+            f'{path}: has {labels.shape[1]}x{labels.shape[0]} pixels (width x height), but its image has '
+            f'{size[1]}x{size[0]}'
+        )
+    unknown = labels[(labels >= num_classes) & (labels != IGNORE_INDEX)]
+    if unknown.size:
+        raise ValueError(
+            f'{path}: has the value {unknown.min()}, but there are {num_classes} classes: 0 to {num_classes - 1}, '
+            f'and {IGNORE_INDEX} for unknown'
+        )
+    return labels

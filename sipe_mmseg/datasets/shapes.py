@@ -11,8 +11,6 @@ NumPy and Pillow only; nothing here knows of MMEngine.
 """
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from .atomic_write import atomic_write
 from .label_files import write_label_png
 
 FloatArray = npt.NDArray[np.float64]
@@ -328,8 +327,7 @@ def write_shapes(
     pictures = splits['train'] | splits['val']
     if _is_complete(root, settings, pictures):
         return False
-    temporary = root.absolute().with_name(f'.{root.absolute().name}.{os.getpid()}.tmp')
-    try:
+    with atomic_write(root) as temporary:
         for folder in ('JPEGImages', 'SegmentationClass', 'Annotations', 'ImageSets/Segmentation'):
             (temporary / folder).mkdir(parents=True)
         for done, (name, index) in enumerate(pictures.items(), start=1):
@@ -338,9 +336,6 @@ def write_shapes(
         for split, names in splits.items():
             (temporary / f'ImageSets/Segmentation/{split}.txt').write_text(''.join(f'{name}\n' for name in names))
         (temporary / _MANIFEST).write_text(json.dumps(asdict(settings), indent=2) + '\n')
-        os.replace(temporary, root)  # takes the place of an empty folder, too
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return True
 
 

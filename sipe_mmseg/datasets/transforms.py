@@ -46,6 +46,33 @@ class RandomLongSideResize(_BicubicResize):
 
 
 @TRANSFORMS.register_module()
+class RandomScaleResize(_BicubicResize):
+    """Resize by a random factor, each side rounded (published training of IRN).
+
+    Args:
+        min_scale: Smallest factor of both sides.
+        max_scale: Largest factor. 0.5 to 1.5 are the published values.
+
+    Raises:
+        ValueError: If the range is empty.
+    """
+
+    def __init__(self, min_scale: float = 0.5, max_scale: float = 1.5) -> None:
+        if not 0 < min_scale <= max_scale:
+            raise ValueError(
+                f'RandomScaleResize: min_scale={min_scale} and max_scale={max_scale} are no range of factors'
+            )
+        self.min_scale = min_scale
+        self.max_scale = max_scale
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Resize ``img`` and the label maps, if any."""
+        height, width = results['img'].shape[:2]
+        scale = np.random.uniform(self.min_scale, self.max_scale)
+        return self._resize(results, _rounded(width * scale), _rounded(height * scale))
+
+
+@TRANSFORMS.register_module()
 class ScaleResize(_BicubicResize):
     """Resize by a factor, each side rounded to even halves as ``numpy.round`` does (published inference).
 
@@ -85,7 +112,7 @@ class RandomCropOrPaste(BaseTransform):
         image = results['img']
         targets, sources = [], []
         for side, crop in zip(image.shape[:2], self.crop_size, strict=True):
-            free = np.random.randint(abs(side - crop) + 1)
+            free = self._offset(abs(side - crop))
             extent = min(side, crop)
             paste, cut = (free, 0) if side < crop else (0, free)
             targets.append(slice(paste, paste + extent))
@@ -102,6 +129,18 @@ class RandomCropOrPaste(BaseTransform):
             [targets[0].start, targets[0].stop, targets[1].start, targets[1].stop], dtype=np.int64
         )
         return results
+
+    def _offset(self, room: int) -> int:
+        """Where a side begins of which ``room`` pixels are left over, or missing."""
+        return np.random.randint(room + 1)
+
+
+@TRANSFORMS.register_module()
+class TopLeftCropOrPaste(RandomCropOrPaste):
+    """As :class:`RandomCropOrPaste`, always at the top left corner (what IRN's mean displacement is measured on)."""
+
+    def _offset(self, room: int) -> int:
+        return 0
 
 
 @TRANSFORMS.register_module()
@@ -121,8 +160,9 @@ class LoadScoringMask(LoadAnnotations):
 class PackImageLevelInputs(PackSegInputs):
     """mmseg's ``PackSegInputs``, and image-level labels and ``valid_box`` as data, so that they move to the GPU.
 
-    The sample gets ``image_labels.multi_hot``, float32 (K,), where the data set knows labels, and ``valid_box``, int64
-    (4,), where the pipeline cropped or pasted.
+    The sample gets ``image_labels.multi_hot``, float32 (K,), where the data set knows labels; ``valid_box``, int64
+    (4,), where the pipeline cropped or pasted; and ``cam`` with ``classes`` (n,) and ``is_cam`` (n + 1, h, w) where it
+    has ``LoadCAM``.
 
     Args:
         meta_keys: What is packed as metadata.
@@ -155,6 +195,8 @@ class PackImageLevelInputs(PackSegInputs):
             sample.set_data(dict(image_labels=LabelData(multi_hot=multi_hot)))
         if 'valid_box' in results:
             sample.set_data(dict(valid_box=torch.from_numpy(results['valid_box'])))
+        if 'is_cam' in results:
+            sample.set_data(dict(cam=LabelData(classes=results['cam_classes'], is_cam=results['is_cam'])))
         return packed
 
 

@@ -1,6 +1,9 @@
-"""What the training loop needs beyond MMEngine: the exact poly schedule and the throughput in the log."""
+"""What the loops need beyond MMEngine: the exact poly schedule, throughput and progress, IRN's mean displacement."""
 
 from .exact_poly_lr import ExactPolyLR
 from .images_per_second_hook import ImagesPerSecondHook
+from .iteration_seed_hook import IterationSeedHook
+from .mean_displacement_hook import MeanDisplacementHook
+from .progress import ProgressHook
 
-__all__ = ['ExactPolyLR', 'ImagesPerSecondHook']
+__all__ = ['ExactPolyLR', 'ImagesPerSecondHook', 'IterationSeedHook', 'MeanDisplacementHook', 'ProgressHook']

@@ -78,6 +78,16 @@ class TestSamples:
         dataset = build(root, data_prefix={'img_path': 'images', 'seg_map_path': None})
         assert 'seg_map_path' not in dataset.get_data_info(3)
 
+    def test_pseudo_labels_lie_where_we_work(self, root, monkeypatch):
+        monkeypatch.chdir(root)
+        dataset = build(root, {}, pseudo_labels='masks')
+        assert dataset.get_data_info(3)['seg_map_path'] == f'{root}/masks/sub/d.png'
+        assert 'image_labels' not in dataset.get_data_info(3)
+        with pytest.raises(ValueError, match='pseudo_labels=.* and data_prefix.seg_map_path=.* give one of them'):
+            build(root, data_prefix={'img_path': 'images', 'seg_map_path': 'masks'}, pseudo_labels='masks')
+        with pytest.raises(FileNotFoundError, match="pseudo_labels: there is no folder 'labels'"):
+            build(root, pseudo_labels='labels')
+
     def test_no_mask_is_opened_in_training(self, root):
         for path in root.glob('masks/**/*.png'):
             path.write_bytes(b'no image')

@@ -12,7 +12,14 @@ from mmcv.transforms import Compose
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
-from sipe_mmseg.datasets.transforms import PackImageLevelInputs, RandomCropOrPaste, RandomLongSideResize, ScaleResize
+from sipe_mmseg.datasets.transforms import (
+    PackImageLevelInputs,
+    RandomCropOrPaste,
+    RandomLongSideResize,
+    RandomScaleResize,
+    ScaleResize,
+    TopLeftCropOrPaste,
+)
 
 Results = dict[str, Any]
 
@@ -74,6 +81,31 @@ class TestRandomLongSideResize:
     def test_empty_range(self, low: int, high: int) -> None:
         with pytest.raises(ValueError, match=f'min_long={low} and max_long={high} are no range of lengths'):
             RandomLongSideResize(low, high)
+
+
+class TestRandomScaleResize:
+    def test_factors_are_uniform_over_the_range(self) -> None:
+        resize = TRANSFORMS.build(dict(type='RandomScaleResize', min_scale=0.5, max_scale=1.5))
+        seen = np.array([resize(draw(200, 30))['img'].shape[0] for _ in range(400)]) / 200
+        assert (seen.min() >= 0.5, seen.max() <= 1.5) == (True, True)
+        assert np.histogram(seen, bins=4, range=(0.5, 1.5))[0].min() > 60  # uniform: 100 each
+
+    @pytest.mark.parametrize('factor', [0.5, 0.73, 1.37])
+    def test_is_pils_bicubic_with_both_sides_rounded_and_masks_by_nearest(self, factor: float) -> None:
+        before = draw(31, 45, mask=True)
+        found = RandomScaleResize(factor, factor)(dict(before))
+        size = round(45 * factor), round(31 * factor)
+        np.testing.assert_array_equal(found['img'], bicubic(before['img'], *size))
+        nearest = Image.fromarray(before['gt_seg_map']).resize(size, Image.Resampling.NEAREST)
+        np.testing.assert_array_equal(found['gt_seg_map'], np.array(nearest))
+
+    def test_published_range_is_the_default(self) -> None:
+        assert (RandomScaleResize().min_scale, RandomScaleResize().max_scale) == (0.5, 1.5)
+
+    @pytest.mark.parametrize(('low', 'high'), [(1.5, 0.5), (0, 1)])
+    def test_empty_range(self, low: float, high: float) -> None:
+        with pytest.raises(ValueError, match=f'min_scale={low} and max_scale={high} are no range of factors'):
+            RandomScaleResize(low, high)
 
 
 class TestScaleResize:
@@ -171,6 +203,24 @@ class TestRandomCropOrPaste:
         found = RandomCropOrPaste(8)(dict(before))
         found['img'][:] = 0
         np.testing.assert_array_equal(before['img'], image)
+
+
+class TestTopLeftCropOrPaste:
+    @pytest.mark.parametrize(('height', 'width'), [(5, 6), (12, 14), (5, 14), (12, 6), (8, 10)])
+    def test_image_begins_at_the_top_left_corner_and_zero_is_behind_it(self, height: int, width: int) -> None:
+        transform = TRANSFORMS.build(dict(type='TopLeftCropOrPaste', crop_size=(8, 10)))
+        before = draw(height, width, mask=True)
+        found = transform(dict(before))
+        image, mask = np.zeros((8, 10, 3), np.uint8), np.full((8, 10), 255, np.uint8)
+        rows, columns = min(height, 8), min(width, 10)
+        image[:rows, :columns] = before['img'][:rows, :columns]
+        mask[:rows, :columns] = before['gt_seg_map'][:rows, :columns]
+        np.testing.assert_array_equal(found['img'], image)
+        np.testing.assert_array_equal(found['gt_seg_map'], mask)
+        assert found['valid_box'].tolist() == [0, rows, 0, columns]
+
+    def test_the_published_size_is_the_default(self) -> None:
+        assert TopLeftCropOrPaste().crop_size == (512, 512)
 
 
 class TestPackImageLevelInputs:

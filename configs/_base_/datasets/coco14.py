@@ -62,3 +62,14 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(type='CAMMetric', cam_threshold=0.15)
 test_evaluator = val_evaluator
+# What --split of the label tools may name: the options of test_dataloader's data set that are different there.
+splits = dict(
+    train2014=dict(
+        data_prefix=dict(img_path='train2014', seg_map_path='masks/train2014'),
+        labels=dict(coco='annotations/instances_train2014.json'),
+    ),
+    val2014=dict(
+        data_prefix=dict(img_path='val2014', seg_map_path='masks/val2014'),
+        labels=dict(coco='annotations/instances_val2014.json'),
+    ),
+)

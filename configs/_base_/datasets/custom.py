@@ -96,3 +96,8 @@ test_evaluator = (
 )
 val_dataloader = test_dataloader if val_masks else None
 val_evaluator = test_evaluator if val_masks else None
+# What --split of the label tools may name: the options of test_dataloader's data set that are different there.
+splits = dict(
+    train=dict(data_prefix=dict(img_path=train_images), labels=train_labels),
+    val=dict(data_prefix=dict(img_path=val_images, seg_map_path=val_masks), labels=val_labels),
+)

@@ -65,3 +65,8 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(type='CAMMetric', cam_threshold=0.15)
 test_evaluator = val_evaluator
+# What --split of the label tools may name: the options of test_dataloader's data set that are different there.
+splits = dict(
+    train=dict(ann_file='ImageSets/Segmentation/train.txt'),
+    val=dict(ann_file='ImageSets/Segmentation/val.txt'),
+)

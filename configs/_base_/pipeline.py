@@ -1,0 +1,134 @@
+# From image-level labels to a segmentation network, for tools/run_pipeline.py. A pipeline of your own sets the
+# variables that are None here; {name} in a stage is the variable of that name, @file the content of a file.
+work_dir = None  # folder of all results
+inputs = None  # files and folders that have to be there
+sipe_config = None
+irn_config = None
+seg_config = None
+split = None  # of the images to learn from: a name in the configs' `splits`, or a list
+score_split = None  # of those that have masks to score CAMs and pseudo labels against
+
+# Which label maps to train segmentation networks on; the last ones are usually the best.
+seg_labels = dict(irn_crf='{work_dir}/labels/irn_crf')
+# More words for the commands, such as ['--cfg-options', 'train_cfg.max_epochs=10'].
+sipe_options = []
+cam_options = []
+irn_options = []
+seg_options = []
+seg_test_options = []
+
+no_validation = ['--cfg-options', 'val_dataloader=None', 'val_cfg=None', 'val_evaluator=None']
+irn_env = dict(IR_LABELS='{work_dir}/ir_labels', CAM_FILES='{work_dir}/cams')
+stages = [
+    dict(
+        name='train_sipe',
+        run='tools/train.py {sipe_config} --work-dir {work_dir}/sipe --resume {no_validation} {sipe_options}',
+        needs=['{inputs}'],
+        makes=['{work_dir}/sipe'],
+    ),
+    dict(
+        name='generate_cams',
+        run='tools/generate_labels.py {sipe_config} @{work_dir}/sipe/last_checkpoint --split {split} '
+        '--out {work_dir}/labels/is_cam --cams {work_dir}/cams {cam_options}',
+        needs=['{work_dir}/sipe'],
+        makes=['{work_dir}/labels/is_cam', '{work_dir}/cams'],
+    ),
+    dict(
+        name='score_is_cam',
+        title='IS-CAM',
+        run='tools/evaluate_labels.py {work_dir}/labels/is_cam --dataset {sipe_config} --split {score_split} '
+        '--json {work_dir}/scores/is_cam.json',
+        needs=['{work_dir}/labels/is_cam'],
+        makes=['{work_dir}/scores/is_cam.json'],
+        figures='{work_dir}/scores/is_cam.json',
+    ),
+    dict(
+        name='refine_is_cam',
+        run='tools/refine_labels.py crf {sipe_config} {work_dir}/labels/is_cam --split {split} '
+        '--out {work_dir}/labels/is_cam_crf',
+        needs=['{work_dir}/labels/is_cam'],
+        makes=['{work_dir}/labels/is_cam_crf'],
+    ),
+    dict(
+        name='score_is_cam_crf',
+        title='IS-CAM + CRF',
+        run='tools/evaluate_labels.py {work_dir}/labels/is_cam_crf --dataset {sipe_config} --split {score_split} '
+        '--json {work_dir}/scores/is_cam_crf.json',
+        needs=['{work_dir}/labels/is_cam_crf'],
+        makes=['{work_dir}/scores/is_cam_crf.json'],
+        figures='{work_dir}/scores/is_cam_crf.json',
+    ),
+    dict(
+        name='make_ir_labels',
+        run='tools/refine_labels.py ir {sipe_config} {work_dir}/cams --split {split} --out {work_dir}/ir_labels',
+        needs=['{work_dir}/cams'],
+        makes=['{work_dir}/ir_labels'],
+    ),
+    dict(
+        name='score_ir_labels',
+        title='IR labels, where they are known',
+        run='tools/evaluate_labels.py {work_dir}/ir_labels --dataset {sipe_config} --split {score_split} '
+        '--ignore-unknown --json {work_dir}/scores/ir_labels.json',
+        needs=['{work_dir}/ir_labels'],
+        makes=['{work_dir}/scores/ir_labels.json'],
+        figures='{work_dir}/scores/ir_labels.json',
+    ),
+    dict(
+        name='train_irn',
+        run='tools/train.py {irn_config} --work-dir {work_dir}/irn --resume {irn_options}',
+        env=irn_env,
+        needs=['{work_dir}/ir_labels'],
+        makes=['{work_dir}/irn'],
+    ),
+    dict(
+        name='generate_irn_labels',
+        run='tools/generate_labels.py {irn_config} @{work_dir}/irn/last_checkpoint --split {split} '
+        '--out {work_dir}/labels/irn',
+        env=irn_env,
+        needs=['{work_dir}/irn', '{work_dir}/cams'],
+        makes=['{work_dir}/labels/irn'],
+    ),
+    dict(
+        name='score_irn',
+        title='IS-CAM + IRN',
+        run='tools/evaluate_labels.py {work_dir}/labels/irn --dataset {sipe_config} --split {score_split} '
+        '--json {work_dir}/scores/irn.json',
+        needs=['{work_dir}/labels/irn'],
+        makes=['{work_dir}/scores/irn.json'],
+        figures='{work_dir}/scores/irn.json',
+    ),
+    dict(
+        name='refine_irn',
+        run='tools/refine_labels.py crf {sipe_config} {work_dir}/labels/irn --split {split} '
+        '--out {work_dir}/labels/irn_crf',
+        needs=['{work_dir}/labels/irn'],
+        makes=['{work_dir}/labels/irn_crf'],
+    ),
+    dict(
+        name='score_irn_crf',
+        title='IS-CAM + IRN + CRF',
+        run='tools/evaluate_labels.py {work_dir}/labels/irn_crf --dataset {sipe_config} --split {score_split} '
+        '--json {work_dir}/scores/irn_crf.json',
+        needs=['{work_dir}/labels/irn_crf'],
+        makes=['{work_dir}/scores/irn_crf.json'],
+        figures='{work_dir}/scores/irn_crf.json',
+    ),
+    dict(
+        name='train_seg_{key}',
+        for_each='seg_labels',
+        run='tools/train.py {seg_config} --work-dir {work_dir}/seg/{key} --resume {no_validation} {seg_options}',
+        env=dict(PSEUDO_LABELS='{value}'),
+        needs=['{value}'],
+        makes=['{work_dir}/seg/{key}'],
+    ),
+    dict(
+        name='score_seg_{key}',
+        for_each='seg_labels',
+        title='segmentation network, learnt from {key}',
+        run='tools/test.py {seg_config} @{work_dir}/seg/{key}/last_checkpoint --work-dir {work_dir}/scores/seg_{key} '
+        '{seg_test_options}',
+        needs=['{work_dir}/seg/{key}'],
+        makes=['{work_dir}/scores/seg_{key}'],
+        figures='{work_dir}/scores/seg_{key}/*/*.json',
+    ),
+]

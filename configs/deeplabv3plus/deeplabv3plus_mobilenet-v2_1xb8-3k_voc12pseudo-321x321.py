@@ -1,0 +1,50 @@
+# DeepLabV3+ on MobileNetV2 (stride 16) for a list of VOC 2012, to train on CPU cores. As in the SIPE config of the same
+# network, VOC12_ROOT has lists of its own.
+_base_ = [
+    '../_base_/models/deeplabv3plus_r50.py',
+    '../_base_/datasets/voc12_seg.py',
+    '../_base_/seg_runtime.py',
+    '../_base_/schedules/schedule_20k.py',
+]
+crop_size = (321, 321)
+model = dict(
+    data_preprocessor=dict(size=crop_size),
+    backbone=dict(
+        _delete_=True,
+        type='MobileNetV2',
+        strides=(1, 2, 2, 2, 1, 1, 1),
+        out_indices=(1, 2, 4, 6),
+        norm_eval=True,
+        frozen_stages=3,
+        # A state dict in the layout of mmseg's MobileNetV2.
+        init_cfg=dict(type='Pretrained', checkpoint='{{$MOBILENET_V2_WEIGHTS:data/weights/mobilenet_v2.pth}}'),
+    ),
+    decode_head=dict(in_channels=320, channels=128, dilations=(1, 6, 12, 18), c1_in_channels=24, c1_channels=24),
+    auxiliary_head=None,
+)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='RandomScaleResize', min_scale=0.5, max_scale=1.5),
+    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadScoringMask'),
+    dict(type='PackImageLevelInputs'),
+]
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    dataset=dict(ann_file='ImageSets/Segmentation/train.txt', pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    num_workers=2,
+    dataset=dict(ann_file='ImageSets/Segmentation/val.txt', pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader
+train_cfg = dict(max_iters=3000, val_interval=3000)
+default_hooks = dict(checkpoint=dict(interval=500))

@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/models/segformer_mit-b2.py',
+    '../_base_/datasets/voc12_seg.py',
+    '../_base_/seg_runtime.py',
+    '../_base_/schedules/schedule_adamw_40k.py',
+]
+model = dict(data_preprocessor=dict(size=(512, 512)))

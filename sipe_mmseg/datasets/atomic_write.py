@@ -1,0 +1,61 @@
+"""Files and folders that appear complete or not at all."""
+
+import errno
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_TEMPORARY_NAME = re.compile(r'\..+\.\d+\.tmp')
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Hand out a hidden name next to ``path``, and rename what was written there at the end.
+
+    Whoever reads ``path`` finds the whole new file or what was there before. After an error nothing is left; after a
+    killed process a hidden file is, which :func:`remove_leftovers` takes away.
+
+    Args:
+        path: File or folder to write; the folder around it is made. A folder takes the place of an empty one only.
+
+    Yields:
+        Where to write.
+
+    Raises:
+        OSError: If writing fails; where no space is left, the message says so and what to do.
+    """
+    target = Path(path).absolute()
+    temporary = target.with_name(f'.{target.name}.{os.getpid()}.tmp')
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            os.replace(temporary, target)
+        finally:
+            _remove(temporary)
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise OSError(
+            error.errno,
+            f'no space left in {target.parent} for {target.name}: free some, or name a folder on another disk. '
+            'The files that are there are complete, and the same command goes on with the rest',
+        ) from error
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove what killed processes left half written in and below a folder; no process may be writing there."""
+    for place, subfolders, names in os.walk(folder):
+        for name in filter(_TEMPORARY_NAME.fullmatch, subfolders + names):
+            _remove(Path(place, name))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

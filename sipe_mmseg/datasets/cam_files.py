@@ -1,0 +1,130 @@
+"""Localisation maps on disk, small: the present classes only, in half precision, at a stride; read without pickle."""
+
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from .atomic_write import atomic_write
+
+CAM_STRIDE = 4
+"""Stride of the random walk's grid, and so of what it needs (IRN, section 5)."""
+
+_KEYS = {'classes', 'is_cam', 'size', 'made_with'}
+
+
+@dataclass(frozen=True)
+class CAMFile:
+    """IS-CAM of one image.
+
+    Attributes:
+        classes: Class indices (n,) of the present classes, 1..K, ascending.
+        is_cam: IS-CAM (n + 1, h, w), float32 in [0, 1], background first.
+        size: (height, width) of the image in pixels.
+    """
+
+    classes: npt.NDArray[np.int64]
+    is_cam: npt.NDArray[np.float32]
+    size: tuple[int, int]
+
+    def label_map(self) -> npt.NDArray[np.uint8]:
+        """Argmax over background and present classes at the image's size: class indices (H, W)."""
+        keys = np.concatenate([[0], self.classes]).astype(np.uint8)
+        return keys[resize_cam(self.is_cam, self.size).argmax(axis=0)]
+
+
+def write_cam(
+    path: str | os.PathLike[str],
+    classes: np.ndarray,
+    is_cam: np.ndarray,
+    size: tuple[int, int],
+    made_with: str = '',
+) -> None:
+    """Write a CAM file; it appears complete or not at all.
+
+    Args:
+        path: ``.npz`` file to write; its folder is made.
+        classes: Class indices (n,), 1..K, ascending.
+        is_cam: IS-CAM (n + 1, h, w) in [0, 1], background first; stored in half precision.
+        size: (height, width) of the image.
+        made_with: Digest of the settings that the map is made with.
+
+    Raises:
+        ValueError: If the arrays do not fit each other.
+    """
+    classes, is_cam = np.asarray(classes, np.int64), np.asarray(is_cam, np.float16)
+    problem = _problem(classes, is_cam, np.asarray(size))
+    if problem:
+        raise ValueError(f'{path}: cannot write this map: {problem}')
+    with atomic_write(path) as temporary, open(temporary, 'wb') as file:
+        np.savez_compressed(
+            file, classes=classes, is_cam=is_cam, size=np.asarray(size, np.int64), made_with=np.array(made_with)
+        )
+
+
+def read_cam(path: str | os.PathLike[str], num_classes: int | None = None, made_with: str | None = None) -> CAMFile:
+    """Read a CAM file and check that it is one. Nothing in it is ever run.
+
+    Args:
+        path: The file.
+        num_classes: Classes with background, to check the present ones.
+        made_with: Digest of the settings of its folder, to check that the file was made with them.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is broken, cut short, something else or made with other settings; the message names it.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile) or set(file.files) != _KEYS:
+                raise ValueError('it has other contents')
+            arrays = {key: file[key] for key in _KEYS}
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f'{path}: no such CAM file; tools/generate_labels.py --cams writes the missing ones'
+        ) from None
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f'{path}: not a CAM file, or cut short ({error}). Remove it and have tools/generate_labels.py --cams write '
+            'it again'
+        ) from error
+    classes, is_cam, size = arrays['classes'], arrays['is_cam'], arrays['size']
+    problem = _problem(classes, is_cam, size)
+    if problem is None and num_classes is not None and (classes >= num_classes).any():
+        problem = f'it has class {classes.max()}, but there are {num_classes} classes, background included'
+    if problem is not None:
+        raise ValueError(f'{path}: not a CAM file of this data set: {problem}')
+    if made_with is not None and str(arrays['made_with']) != made_with:
+        raise ValueError(
+            f'{path}: made with another checkpoint or other settings than its folder says. Remove it and have '
+            'tools/generate_labels.py --cams write it again'
+        )
+    return CAMFile(classes.astype(np.int64), is_cam.astype(np.float32), (int(size[0]), int(size[1])))
+
+
+def resize_cam(is_cam: np.ndarray, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Bring maps (n + 1, h, w) to ``size``, bilinear with ``align_corners=False``."""
+    maps = torch.from_numpy(np.ascontiguousarray(is_cam, dtype=np.float32))[None]
+    return F.interpolate(maps, size=tuple(size), mode='bilinear', align_corners=False)[0].numpy()
+
+
+def strided_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Size of the maps of an image at a stride: both sides divided, rounded up."""
+    return -(-size[0] // stride), -(-size[1] // stride)
+
+
+def _problem(classes: np.ndarray, is_cam: np.ndarray, size: np.ndarray) -> str | None:
+    if classes.ndim != 1 or classes.dtype.kind not in 'iu' or (np.diff(classes, prepend=0) < 1).any():
+        return f'classes must be ascending class indices from 1 on, not {classes.tolist()}'
+    if size.shape != (2,) or size.dtype.kind not in 'iu' or (size < 1).any():
+        return f'size must be (height, width) of the image, not {size.tolist()}'
+    if is_cam.ndim != 3 or is_cam.dtype.kind != 'f' or len(is_cam) != len(classes) + 1 or 0 in is_cam.shape:
+        return f'{len(classes)} classes need {len(classes) + 1} maps, background first, not an array {is_cam.shape}'
+    if not np.isfinite(is_cam).all():
+        return 'its maps hold numbers that are not finite'
+    return None

@@ -1,0 +1,162 @@
+"""Folders with one result an image, the settings that all of them were made with, and what is still missing."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .atomic_write import atomic_write, remove_leftovers
+from .image_files import first_few, list_files
+
+SETTINGS_FILE = 'settings.json'
+_SHOWN_CHANGES = 20
+_SHOWN_LENGTH = 80
+
+
+@dataclass(frozen=True)
+class ResultFolder:
+    """A folder of ``<image id><suffix>``, all made with the settings in its ``settings.json``.
+
+    Attributes:
+        root: The folder.
+        suffix: How the names of the results end: ``'.png'`` for label maps, ``'.npz'`` for CAM files.
+    """
+
+    root: Path
+    suffix: str
+
+    def path(self, image_id: str) -> Path:
+        """File of an image.
+
+        Raises:
+            ValueError: If the id would name a file outside the folder, or a hidden one.
+        """
+        parts = image_id.replace('\\', '/').split('/')
+        if '\0' in image_id or Path(image_id).drive or any(not part or part.startswith('.') for part in parts):
+            raise ValueError(
+                f'image id {image_id!r}: its result would not lie in {self.root}. An id is a file name without suffix, '
+                'or a path below the image folder such as folder/name'
+            )
+        return self.root / f'{image_id}{self.suffix}'
+
+    def missing(self, image_ids: Iterable[str]) -> list[str]:
+        """Images without a result, in their order. Every file there is a whole one."""
+        there = set(list_files(self.root, (self.suffix,))) if self.root.is_dir() else set()
+        return [
+            image_id for image_id in image_ids if self.path(image_id).relative_to(self.root).as_posix() not in there
+        ]
+
+    def require(self, image_ids: Iterable[str]) -> None:
+        """Make sure that every image has a result.
+
+        Raises:
+            FileNotFoundError: If there is no such folder, or results are missing; the message counts them.
+        """
+        if not self.root.is_dir():
+            raise FileNotFoundError(f'{self.root}: no such folder')
+        wanted = list(image_ids)
+        missing = self.missing(wanted)
+        if missing:
+            raise FileNotFoundError(
+                f'{self.root}: {len(missing)} of {len(wanted)} images have no {self.suffix} file: '
+                f'{first_few(missing)}. The command that wrote the folder writes what is missing, if it is run again '
+                'with the same split'
+            )
+
+    def settings(self) -> dict[str, Any] | None:
+        """The settings that the files are made with; None where there is no ``settings.json``.
+
+        Raises:
+            ValueError: If that is no such file.
+        """
+        path = self.root / SETTINGS_FILE
+        try:
+            settings = json.loads(path.read_text(encoding='utf-8'))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise ValueError(f'{path}: not JSON ({error}); remove the folder and make it again') from error
+        if not isinstance(settings, dict):
+            raise ValueError(f'{path}: not the settings of a folder of results; remove the folder and make it again')
+        return settings
+
+    def digest(self) -> str:
+        """SHA-256 of the settings; empty where there are none."""
+        settings = self.settings()
+        return '' if settings is None else hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    def start(self, settings: Mapping[str, Any], overwrite: bool = False) -> None:
+        """Get ready to write: make the folder, or make sure that its files are made with these very settings.
+
+        Removes what a killed run left half written.
+
+        Args:
+            settings: Everything that decides the results.
+            overwrite: Remove results that are made with other settings.
+
+        Raises:
+            ValueError: If there are results made with other settings (the message names each of them), or results
+                without any.
+        """
+        wanted = json.loads(json.dumps(settings, default=str))
+        remove_leftovers(self.root)
+        found = self.settings()
+        if found == wanted:
+            return
+        results = list_files(self.root, (self.suffix,)) if self.root.is_dir() else []
+        if found is None and results:
+            raise ValueError(
+                f'{self.root}: has {len(results)} {self.suffix} files and no {SETTINGS_FILE}, so it was not made by '
+                'this tool; name another folder'
+            )
+        if found is not None and results and not overwrite:
+            raise ValueError(
+                f'{self.root}: its {len(results)} {self.suffix} files are made with other settings:\n'
+                + _changes(found, wanted)
+                + '\nName another folder, or remove these files and make all anew with --overwrite'
+            )
+        for result in results:
+            (self.root / result).unlink()
+        with atomic_write(self.root / SETTINGS_FILE) as temporary:
+            temporary.write_text(json.dumps(wanted, indent=2) + '\n', encoding='utf-8')
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def source_settings(folder: ResultFolder) -> dict[str, str]:
+    """What a folder made from ``folder`` notes about it: the digest of its settings, or its place if it has none."""
+    digest = folder.digest()
+    return {'settings_sha256': digest} if digest else {'folder': os.path.realpath(folder.root)}
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    keys = [key for key in {**before, **after} if before.get(key, _NOT_SET) != after.get(key, _NOT_SET)]
+    lines = [f'  {key}: was {before.get(key, _NOT_SET)}, now {after.get(key, _NOT_SET)}' for key in keys]
+    if len(lines) > _SHOWN_CHANGES:
+        lines[_SHOWN_CHANGES:] = [f'  ... and {len(lines) - _SHOWN_CHANGES} more']
+    return '\n'.join(lines)
+
+
+_NOT_SET = 'not set'
+
+
+def _leaves(value: Any, name: str = '') -> Iterable[tuple[str, str]]:
+    """Every single setting with its dotted name, as text."""
+    if isinstance(value, dict | list) and value:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from _leaves(item, f'{name}.{key}' if name else str(key))
+    else:
+        text = json.dumps(value)
+        yield name, text if len(text) <= _SHOWN_LENGTH else f'{text[: _SHOWN_LENGTH - 3]}...'

@@ -1,0 +1,83 @@
+"""Files that are whole or not there, whatever happens to the process or the disk."""
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sipe_mmseg.datasets.atomic_write import atomic_write, remove_leftovers
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*'))
+
+
+def test_file_appears_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / 'some' / 'folder' / 'a.txt'
+    with atomic_write(path) as temporary:
+        temporary.write_text('new')
+        assert not path.exists()
+        assert temporary.parent == path.parent
+    assert path.read_text() == 'new'
+    assert names(tmp_path) == ['some', 'some/folder', 'some/folder/a.txt']
+
+
+def test_folder_appears_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / 'set').mkdir()  # an empty one may be there
+    with atomic_write(tmp_path / 'set') as temporary:
+        (temporary / 'images').mkdir(parents=True)
+        (temporary / 'images' / 'a').touch()
+        assert names(tmp_path / 'set') == []
+    assert names(tmp_path) == ['set', 'set/images', 'set/images/a']
+
+
+@pytest.mark.parametrize('error', [RuntimeError('stop'), KeyboardInterrupt()])
+def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / 'a.txt'
+    path.write_text('old')
+    with pytest.raises(type(error)), atomic_write(path) as temporary:
+        temporary.write_text('ne')
+        raise error
+    assert path.read_text() == 'old'
+    assert names(tmp_path) == ['a.txt']
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk_names_the_folder_and_what_to_do(tmp_path: Path, number: int) -> None:
+    with pytest.raises(OSError) as caught, atomic_write(tmp_path / 'a.txt') as temporary:
+        temporary.write_text('ne')
+        raise OSError(number, 'full')
+    assert caught.value.errno == number
+    assert f'no space left in {tmp_path} for a.txt: free some, or name a folder' in str(caught.value)
+    assert names(tmp_path) == []
+
+
+def test_other_errors_stay_as_they_are(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError, match='not yours'), atomic_write(tmp_path / 'a.txt'):
+        raise PermissionError(errno.EACCES, 'not yours')
+
+
+def test_what_a_killed_process_leaves_is_no_result_and_is_removed(tmp_path: Path) -> None:
+    (tmp_path / 'b.txt').write_text('whole')
+    (tmp_path / '.hidden').write_text("the user's own")
+    script = (
+        'import os, signal\n'
+        'from sipe_mmseg.datasets.atomic_write import atomic_write\n'
+        f'with atomic_write({str(tmp_path / "more" / "a.txt")!r}) as temporary:\n'
+        '    temporary.write_text("ha")\n'
+        '    os.kill(os.getpid(), signal.SIGKILL)\n'
+    )
+    assert subprocess.run([sys.executable, '-c', script], check=False).returncode == -9
+    assert not (tmp_path / 'more' / 'a.txt').exists()
+    (leftover,) = (tmp_path / 'more').iterdir()
+    assert leftover.name.startswith('.a.txt.')
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == ['.hidden', 'b.txt', 'more']
+
+
+def test_leftover_folders_are_removed_too(tmp_path: Path) -> None:
+    (tmp_path / '.set.123.tmp' / 'images').mkdir(parents=True)
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == []

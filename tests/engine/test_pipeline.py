@@ -1,0 +1,277 @@
+"""Pipelines: what a config's stages become, what runs again and what does not, and what a person is told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from sipe_mmseg.engine.pipeline import Pipeline, Stage, read_stages
+
+# Appends its name to a log and writes its inputs, joined, into its output.
+TOOL = """
+import os, sys
+name, output, *inputs = sys.argv[1:]
+with open('log', 'a') as file:
+    file.write(name + ' ')
+if os.environ.get('FAIL') == name:
+    sys.exit(3)
+text = ''.join(open(path).read() for path in inputs) + name
+open(output, 'w').write(text)
+open(output + '.json', 'w').write('{"mIoU": %d, "IoU": {"cat": 1}}' % len(text))
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'tool.py').write_text(TOOL)
+    (tmp_path / 'data').write_text('data')
+    return tmp_path
+
+
+def chain(**changes):
+    """a -> b -> c, and d from a."""
+    stages = [
+        dict(name='a', run='tool.py a {work_dir}/a {data}', needs=['{data}'], makes=['{work_dir}/a']),
+        dict(name='b', run='tool.py b {work_dir}/b {work_dir}/a', needs=['{work_dir}/a'], makes=['{work_dir}/b']),
+        dict(
+            name='c',
+            run='tool.py c {work_dir}/c {work_dir}/b',
+            needs=['{work_dir}/b'],
+            makes=['{work_dir}/c'],
+            figures='{work_dir}/c.json',
+            title='the end',
+        ),
+        dict(name='d', run='tool.py d {work_dir}/d {work_dir}/a', needs=['{work_dir}/a'], makes=['{work_dir}/d']),
+    ]
+    return {'work_dir': 'w', 'data': 'data', 'stages': stages, **changes}
+
+
+def run(config, chosen='abcd', **options):
+    said = []
+    pipeline = Pipeline(read_stages(config), config['work_dir'], say=said.append)
+    pipeline.run(list(chosen), **options)
+    return pipeline, ''.join(said)
+
+
+def ran():
+    log = Path('log').read_text().split() if Path('log').exists() else []
+    Path('log').write_text('')
+    return ''.join(log)
+
+
+class TestReadStages:
+    def test_variables_lists_and_repetition(self):
+        config = dict(
+            root='/data/{kind}',
+            kind='voc',
+            words=['--flag', 'x={root}'],
+            none=[],
+            labels=dict(cam='{root}/cam', true='/masks'),
+            stages=[
+                dict(
+                    name='train_{key}',
+                    for_each='labels',
+                    run="tools/train.py {kind}.py {words} {none} 'two words'",
+                    env=dict(LABELS='{value}', NUMBER=3),
+                    needs=['{words}', '{value}'],
+                    makes=['out/{key}'],
+                )
+            ],
+        )
+        first, second = read_stages(config)
+        assert first.words == ('tools/train.py', 'voc.py', '--flag', 'x=/data/voc', 'two words')
+        assert first.env == {'LABELS': '/data/voc/cam', 'NUMBER': '3'}
+        assert first.needs == ('--flag', 'x=/data/voc', '/data/voc/cam')
+        assert (second.name, second.makes) == ('train_true', ('out/true',))
+
+    @pytest.mark.parametrize(
+        ('stages', 'message'),
+        [
+            ([dict(name='a')], 'stages, number 1: has name; a stage has name and run'),
+            ([dict(name='a', run='x', need=['y'])], 'stages, number 1: has name, need, run'),
+            ([dict(name='a', run='x {nothing}')], "stage a: 'x?.*nothing.*' names a variable that is not there"),
+            ([dict(name='a', run='x'), dict(name='a', run='y')], 'the name a is there twice'),
+            ([], 'the config has no stages'),
+        ],
+    )
+    def test_mistakes(self, stages, message):
+        with pytest.raises(ValueError, match=message):
+            read_stages(dict(stages=stages))
+
+    def test_a_stage_depends_on_whoever_writes_what_it_reads(self):
+        train = Stage('train', ('x',), makes=('w/train',))
+        assert Stage('test', ('x',), needs=('w/train/last',)).depends_on(train)
+        assert Stage('test', ('x',), needs=('w/train',)).depends_on(train)
+        assert not Stage('test', ('x',), needs=('w/train2',)).depends_on(train)
+
+
+class TestRun:
+    def test_runs_all_in_order_and_nothing_twice(self, place):
+        pipeline, said = run(chain())
+        assert ran() == 'abcd'
+        assert Path('w/c').read_text() == 'dataabc'
+        assert '[2/4] b\n$ python tool.py b w/b w/a' in said
+        summary = json.loads(Path('w/summary.json').read_text())
+        assert summary['c']['figures'] == {'mIoU': 7}
+        assert '| c | the end | 7.0 |' in pipeline.table()
+        run(chain())
+        assert ran() == ''
+
+    def test_goes_on_after_a_failure(self, place, monkeypatch):
+        monkeypatch.setenv('FAIL', 'b')
+        with pytest.raises(RuntimeError, match=r'stage b failed with exit code 3.*goes on from here'):
+            run(chain())
+        assert ran() == 'ab'
+        monkeypatch.delenv('FAIL')
+        run(chain())
+        assert ran() == 'bcd'
+
+    def test_a_result_that_is_gone_is_made_again(self, place):
+        run(chain())
+        ran()
+        Path('w/b').unlink()
+        run(chain())
+        assert ran() == 'b'
+
+    def test_other_settings_are_an_error_until_redone(self, place):
+        run(chain())
+        ran()
+        config = chain()
+        config['stages'][1]['run'] += ' {data}'
+        with pytest.raises(ValueError, match='stage b was begun with other settings') as caught:
+            run(config)
+        assert 'command: was tool.py b w/b w/a, now tool.py b w/b w/a data' in str(caught.value)
+        assert '--redo b moves its results aside' in str(caught.value)
+        assert ran() == ''
+        _, said = run(config, redo=['b'])
+        assert ran() == 'bc'  # d does not depend on b
+        assert Path('w/b.old').read_text() == 'dataab'
+        assert Path('w/c').read_text() == 'dataadatabc'
+        assert 'w/b is now w/b.old' in said
+        run(config, redo=['b'])
+        assert Path('w/b.old2').exists()
+
+    def test_a_change_in_a_config_is_noticed_through_its_base(self, place):
+        Path('base.py').write_text('x = 1\n')
+        Path('child.py').write_text("_base_ = './base.py'\n")
+        config = chain()
+        config['stages'][0]['run'] = 'tool.py a {work_dir}/a child.py'
+        run(config)
+        ran()
+        run(config)
+        assert ran() == ''
+        Path('base.py').write_text('x = 2\n')
+        with pytest.raises(ValueError, match='stage a was begun with other settings'):
+            run(config)
+
+    def test_inputs_are_checked_before_the_first_stage(self, place):
+        config = chain(data='elsewhere')
+        config['stages'][2]['needs'].append('weights.pth')
+        with pytest.raises(FileNotFoundError) as caught:
+            run(config)
+        assert str(caught.value) == 'not there:\n  elsewhere, which a reads\n  weights.pth, which c reads'
+        assert ran() == ''
+
+    def test_a_later_stage_alone_wants_the_earlier_ones_done(self, place, monkeypatch):
+        with pytest.raises(FileNotFoundError, match='w/a, which b reads: run the stage a first'):
+            run(chain(), 'b')
+        run(chain(), 'a')
+        monkeypatch.setenv('FAIL', 'b')
+        with pytest.raises(RuntimeError):
+            run(chain(), 'b')
+        Path('w/b').write_text('half done')
+        with pytest.raises(FileNotFoundError, match='w/b, which c reads: run the stage b first'):
+            run(chain(), 'c')
+        run(chain(), 'd')
+        assert ran() == 'abd'
+
+    def test_content_of_a_file_as_a_word(self, place):
+        Path('name').write_text('w/e\n')
+        config = chain()
+        config['stages'][0]['run'] = 'tool.py a @name data'
+        config['stages'][0]['makes'] = ['w/e']
+        _, said = run(config, 'a')
+        assert Path('w/e').read_text() == 'dataa'
+        assert 'python tool.py a "$(cat name)" data' in said
+        Path('name').unlink()
+        Path('w/e').unlink()
+        with pytest.raises(FileNotFoundError, match='stage a: there is no name'):
+            run(config, 'a')
+
+    def test_a_stage_that_does_not_make_what_it_should(self, place):
+        config = chain()
+        config['stages'][0]['makes'].append('w/more')
+        with pytest.raises(RuntimeError, match='stage a ended well, but did not make w/more'):
+            run(config)
+        config = chain()
+        config['stages'][3]['figures'] = 'w/no.json'
+        with pytest.raises(RuntimeError, match=r'stage d ended well, but wrote no figures \(w/no.json\)'):
+            run(config, 'ad')
+
+    def test_one_run_at_a_time(self, place):
+        other = Pipeline(read_stages(chain()), 'w')
+        with other._locked(), pytest.raises(RuntimeError, match='w: another run is at work there'):
+            run(chain())
+
+
+def processes_with(word: str) -> list[int]:
+    """Running processes that have a word in their command line."""
+    found = []
+    for path in Path('/proc').glob('[0-9]*/cmdline'):
+        try:
+            if word.encode() in path.read_bytes().split(b'\0'):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='uses /proc and prctl')
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_goes_on_behind_a_stopped_pipeline(place, number):
+    word = f'sleeper-{os.getpid()}-{number}'
+    Path('sleep.py').write_text("import time; open('begun', 'w').close(); time.sleep(600)")
+    Path('pipeline.py').write_text(f"work_dir = 'w'\nstages = [dict(name='sleep', run='sleep.py {word}')]\n")
+    tool = Path(__file__).parents[2] / 'tools/run_pipeline.py'
+    process = subprocess.Popen(
+        [sys.executable, str(tool), 'pipeline.py'], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not Path('begun').exists():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.1)
+        # Ctrl-C reaches the whole foreground group, the others one process.
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    for _ in range(100):
+        left = processes_with(word)
+        if not left:
+            break
+        time.sleep(0.1)
+    assert left == []
+    if number != signal.SIGKILL:
+        assert process.returncode == 1
+        assert errors.strip().endswith('stage sleep was stopped; the same command goes on from here')
+
+
+SHIPPED = sorted((Path(__file__).parents[2] / 'configs/pipelines').glob('*.py'))
+
+
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
+def test_shipped_pipelines_name_files_that_are_there(path):
+    root = Path(__file__).parents[2]
+    for stage in read_stages(Config.fromfile(path)):
+        assert (root / stage.words[0]).is_file()
+        for word in stage.words:
+            assert not word.startswith('configs/') or (root / word).is_file(), word
+        assert '{' not in ' '.join([*stage.words, *stage.env.values(), *stage.needs, *stage.makes, stage.figures])

@@ -1,0 +1,112 @@
+"""The whole chain on the built-in set: stopped at any moment it goes on, and ends where it would have ended."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.runner import CheckpointLoader
+
+ROOT = Path(__file__).parents[1]
+NUM_STOPS = 10
+
+PIPELINE = """
+_base_ = {base!r}
+work_dir = {work_dir!r}
+shapes_options = ['--num-train', '24', '--num-val', '8', '--size', '96']
+sipe_options = ['--cfg-options', 'train_cfg.max_epochs=3', 'train_dataloader.batch_size=8']
+irn_options = [
+    '--cfg-options',
+    'train_cfg.max_epochs=3',
+    'train_dataloader.batch_size=8',
+    'model.backbone.init_cfg.checkpoint={work_dir}/sipe/epoch_3.pth',
+]
+seg_options = [
+    '--cfg-options',
+    'train_cfg.max_iters=12',
+    'train_dataloader.batch_size=8',
+    'default_hooks.checkpoint.interval=3',
+]
+"""
+
+
+def start(config: Path, data: Path) -> subprocess.Popen:
+    env = {**os.environ, 'SHAPES_ROOT': str(data), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+    with open(config.with_suffix('.log'), 'a') as log:
+        return subprocess.Popen(
+            [sys.executable, 'tools/run_pipeline.py', str(config)], cwd=ROOT, env=env, stdout=log, stderr=log
+        )
+
+
+def write_config(folder: Path, name: str) -> Path:
+    path = folder / f'{name}.py'
+    path.write_text(PIPELINE.format(base=str(ROOT / 'configs/pipelines/shapes.py'), work_dir=str(folder / name)))
+    return path
+
+
+def results(work_dir: Path) -> dict[str, bytes]:
+    """Label maps and CAM files, by their place."""
+    paths = [path for pattern in ('labels/*/*.png', 'ir_labels/*.png', 'cams/*.npz') for path in work_dir.glob(pattern)]
+    return {str(path.relative_to(work_dir)): path.read_bytes() for path in paths}
+
+
+def weights(work_dir: Path, name: str) -> dict[str, torch.Tensor]:
+    path = (work_dir / name / 'last_checkpoint').read_text()
+    return CheckpointLoader.load_checkpoint(path, map_location='cpu')['state_dict']
+
+
+@pytest.mark.slow
+def test_killed_ten_times_it_ends_the_same(tmp_path: Path) -> None:
+    pytest.importorskip('pydensecrf', reason="needs the extra 'crf'")
+    config = write_config(tmp_path, 'undisturbed')
+    begin = time.monotonic()
+    assert start(config, tmp_path / 'data').wait() == 0, config.with_suffix('.log').read_text()[-3000:]
+    duration = time.monotonic() - begin
+
+    config = write_config(tmp_path, 'killed')
+    moments = random.Random(0)
+    stopped_in = []
+    while len(stopped_in) < NUM_STOPS:
+        process = start(config, tmp_path / 'data2')
+        try:
+            process.wait(timeout=moments.uniform(0.02, 0.16) * duration)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            records = (
+                json.loads(path.read_text()) | {'name': path.stem}
+                for path in (tmp_path / 'killed/stages').glob('*.json')
+            )
+            stopped_in += [next((record['name'] for record in records if not record['done']), 'between stages')]
+        else:
+            pytest.fail(f'ended after {stopped_in}: {config.with_suffix(".log").read_text()[-3000:]}')
+        time.sleep(1)  # the lock of a killed process is free a moment later
+    assert start(config, tmp_path / 'data2').wait() == 0, config.with_suffix('.log').read_text()[-3000:]
+    print('stopped in', stopped_in)
+    assert len(set(stopped_in)) >= 4
+
+    expected, found = results(tmp_path / 'undisturbed'), results(tmp_path / 'killed')
+    assert len(expected) == 24 * 6
+    assert found.keys() == expected.keys()
+    assert [name for name in expected if found[name] != expected[name]] == []
+    for name in ('sipe', 'irn', 'seg/irn_crf'):
+        before, after = weights(tmp_path / 'undisturbed', name), weights(tmp_path / 'killed', name)
+        assert before.keys() == after.keys()
+        assert [key for key in before if not torch.equal(before[key], after[key])] == []
+    summaries = [json.loads((tmp_path / name / 'summary.json').read_text()) for name in ('undisturbed', 'killed')]
+    figures = [
+        {
+            stage: {key: value for key, value in found['figures'].items() if not key.endswith('time')}
+            for stage, found in summary.items()
+        }
+        for summary in summaries
+    ]
+    assert figures[0] == figures[1]
+    assert np.isfinite(figures[0]['score_seg_irn_crf']['mIoU'])
+    assert not list((tmp_path / 'killed').rglob('.*.tmp'))

@@ -1,0 +1,167 @@
+"""Time and memory of the random walk, side by side with the published, dense way.
+
+    python tools/benchmark_random_walk.py > table.md
+
+Both ways take the published numbers (radius 5, beta 10, 2^8 steps). Above --dense-limit the dense way is extrapolated
+from the largest grid it was run on: time with the third power of the number of pixels, memory with the second.
+Needs Linux for the memory; each figure of it comes from a process of its own.
+"""
+
+import argparse
+import multiprocessing
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sipe_mmseg import __version__
+from sipe_mmseg.refinement import random_walk
+from sipe_mmseg.refinement.pixel_pairs import at_pairs, half_disc, path
+
+Walk = Callable[[Tensor, Tensor], Tensor]
+
+
+class Cost(NamedTuple):
+    """Median seconds of a walk and the memory it took, in MB."""
+
+    seconds: float
+    megabytes: float
+
+
+def dense_walk(activation: Tensor, boundary: Tensor, radius: int = 5, beta: float = 10, exp_times: int = 8) -> Tensor:
+    """The published way: the whole matrix T, squared ``exp_times`` times. (C, h, w) and (h, w)."""
+    pixels = torch.arange(boundary.numel(), device=boundary.device).view_as(boundary)
+    matrix = torch.eye(boundary.numel(), dtype=boundary.dtype, device=boundary.device)
+    for displacement in half_disc(radius):
+        largest = torch.stack([at_pairs(boundary, displacement, point) for point in path(displacement)]).amax(dim=0)
+        dy, dx = displacement
+        first = at_pairs(pixels, displacement).flatten()
+        second = first + dy * boundary.shape[1] + dx
+        matrix[first, second] = matrix[second, first] = ((1 - largest) ** beta).flatten()
+    matrix /= matrix.sum(dim=0, keepdim=True)
+    for _ in range(exp_times):
+        matrix = matrix @ matrix
+    return ((activation * (1 - boundary)).flatten(1) @ matrix).view_as(activation)
+
+
+def inputs(grid: tuple[int, int], classes: int, device: str) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    activation = torch.rand(classes, *grid, generator=generator)
+    return activation.to(device), (torch.rand(grid, generator=generator) ** 4).to(device)
+
+
+def seconds(walk: Walk, maps: tuple[Tensor, Tensor], repeats: int) -> float:
+    """Median by the clock, after the walk was done once."""
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        walk(*maps)
+        if maps[0].is_cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+def peak_megabytes(walk: Walk, grid: tuple[int, int], classes: int, device: str) -> float:
+    """How much the peak of memory rises: of the GPU, or of this process, which has walked over a tiny grid before."""
+    small, maps = inputs((8, 8), classes, device), inputs(grid, classes, device)
+    walk(*small)
+    if maps[0].is_cuda:
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        walk(*maps)
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    Path('/proc/self/clear_refs').write_text('5')  # resets the peak to what is resident now
+    before = resident_megabytes('VmRSS')
+    walk(*maps)
+    return resident_megabytes('VmHWM') - before
+
+
+def resident_megabytes(field: str) -> float:
+    """A figure of this process from Linux: ``VmRSS`` is resident now, ``VmHWM`` the most that ever was."""
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / 1e6
+
+
+def cost(walk: Walk, grid: tuple[int, int], classes: int, device: str, repeats: int) -> Cost:
+    measured = seconds(walk, inputs(grid, classes, device), repeats)
+    with multiprocessing.get_context('spawn').Pool(1) as pool:
+        return Cost(measured, pool.apply(peak_megabytes, (walk, grid, classes, device)))
+
+
+def machine(device: str) -> str:
+    """What the figures were measured with, in one line."""
+    cpuinfo = Path('/proc/cpuinfo')
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
+    processor = names[0] if names else platform.processor()
+    gpu = f', {torch.cuda.get_device_name(device)}' if device.startswith('cuda') else ''
+    return (
+        f'{processor}{gpu}, {torch.get_num_threads()} threads; Python {platform.python_version()}, '
+        f'torch {torch.__version__}, sipe_mmseg {__version__}'
+    )
+
+
+def grid_size(text: str) -> tuple[int, int]:
+    height, width = (int(side) for side in text.split('x'))
+    return height, width
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        '--grids',
+        type=grid_size,
+        nargs='+',
+        metavar='HxW',
+        default=[(40, 54), (70, 90), (94, 125), (120, 160)],
+        help='grids, the smallest first (default: 40x54 70x90 94x125 120x160)',
+    )
+    parser.add_argument('--classes', type=int, default=3, help='maps, background included (default: 3)')
+    parser.add_argument(
+        '--dense-limit', type=int, default=6300, help='most pixels that the dense way is run on (default: 6300)'
+    )
+    parser.add_argument('--repeats', type=int, default=9, help='walks that the median is taken of (default: 9)')
+    parser.add_argument('--dense-repeats', type=int, default=1, help='the same for the dense way (default: 1)')
+    parser.add_argument('--device', default='cpu', help='where to walk, such as cuda (default: cpu)')
+    args = parser.parse_args()
+    if args.grids[0][0] * args.grids[0][1] > args.dense_limit:
+        parser.error('--dense-limit leaves no grid to run the dense way on')
+    return args
+
+
+def main() -> int:
+    args = parse_args()
+    print(f'{machine(args.device)}; {args.classes} maps\n')
+    print('| grid | dense, s | dense, MB | here, s | here, MB | times faster | largest difference¹ |')
+    print('|---|---|---|---|---|---|---|')
+    for grid in args.grids:
+        pixels = grid[0] * grid[1]
+        here = cost(random_walk, grid, args.classes, args.device, args.repeats)
+        if pixels <= args.dense_limit:
+            dense = cost(dense_walk, grid, args.classes, args.device, args.dense_repeats)
+            largest, largest_cost, sign = pixels, dense, ''
+            maps = inputs(grid, args.classes, args.device)
+            expected = dense_walk(*maps)
+            difference = f'{float((random_walk(*maps) - expected).abs().max() / expected.max()):.0e}'
+        else:
+            growth = pixels / largest
+            dense = Cost(largest_cost.seconds * growth**3, largest_cost.megabytes * growth**2)
+            sign, difference = '≈ ', ''
+        print(
+            f'| {grid[0]} x {grid[1]} | {sign}{dense.seconds:.1f} | {sign}{dense.megabytes:.0f} | {here.seconds:.3f} '
+            f'| {here.megabytes:.1f} | {sign}{dense.seconds / here.seconds:.0f} | {difference} |',
+            flush=True,
+        )
+    print('\n¹ between the two ways, as a share of the largest value; ≈ extrapolated')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
