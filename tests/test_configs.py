@@ -90,8 +90,11 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.parametrize('path', NETWORKS, ids=relative)
 def test_name_says_what_is_in_the_file(path: Path) -> None:
-    pattern = r'(?P<algorithm>[a-z0-9]+)_(?P<backbone>[a-z0-9-]+)_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<length>\d+)(?P<unit>[eik])'
-    name = re.fullmatch(pattern + r'_(?P<dataset>[a-z0-9]+)-(?P<height>\d+)x(?P<width>\d+)\.py', path.name)
+    pattern = r'(?P<algorithm>[a-z0-9]+)_(?P<backbone>[a-z0-9-]+)_(?P<gpus>\d+)xb(?P<batch>\d+)'
+    name = re.fullmatch(
+        pattern + r'-(?P<length>\d+)(?P<unit>[eik])_(?P<dataset>[a-z0-9]+)-(?P<height>\d+)x(?P<width>\d+)\.py',
+        path.name,
+    )
     assert name, f'{path.name} is not ALGORITHM_BACKBONE_GPUSxbBATCH-SCHEDULE_DATASET-CROP.py'
     cfg = Config.fromfile(path)
     crop = (int(name['height']), int(name['width']))
@@ -358,7 +361,7 @@ def test_three_lines_of_the_readme_turn_a_config_of_mmseg_to_pseudo_labels(
     base = find_mmseg_tool('train.py').parents[1] / 'configs' / name
     recipe = re.sub(r"_base_ = '.*'", f'_base_ = {str(base)!r}', recipe)
     recipe = recipe.replace('data/VOCdevkit/VOC2012', str(root)).replace('work_dirs/labels', str(root / 'labels'))
-    (tmp_path / 'config.py').write_text(recipe.replace("ann_file='trainaug'", "ann_file='list.txt'"))
+    (tmp_path / 'config.py').write_text(recipe.replace('labels=None', "labels=None, ann_file='list.txt'"))
     cfg = Config.fromfile(tmp_path / 'config.py')
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     sample = dataset[0]['data_samples']

@@ -83,7 +83,7 @@ class TestSamples:
         dataset = build(root, {}, pseudo_labels='masks')
         assert dataset.get_data_info(3)['seg_map_path'] == f'{root}/masks/sub/d.png'
         assert 'image_labels' not in dataset.get_data_info(3)
-        with pytest.raises(ValueError, match='pseudo_labels=.* and data_prefix.seg_map_path=.* give one of them'):
+        with pytest.raises(ValueError, match=r'pseudo_labels=.* and data_prefix\.seg_map_path=.* give one of them'):
             build(root, data_prefix={'img_path': 'images', 'seg_map_path': 'masks'}, pseudo_labels='masks')
         with pytest.raises(FileNotFoundError, match="pseudo_labels: there is no folder 'labels'"):
             build(root, pseudo_labels='labels')
