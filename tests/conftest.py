@@ -13,7 +13,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         '--parity-dir',
         type=Path,
         default=Path(__file__).parent / 'data' / 'parity',
-        help='folder of reference numbers: train_*.npz and inference_*.npz',
+        help='folder of reference numbers, laid out as the shipped one',
     )
 
 

@@ -66,11 +66,11 @@ EOF
 }
 
 for python in ${PYTHONS-python3.10 python3.11 python3.12}; do
-    check "py$("$python" -c 'import sys; print("%d%d" % sys.version_info[:2])')" "$python" "$sources[lite]"
+    check "py$("$python" -c 'import sys; print("%d%d" % sys.version_info[:2])')" "$python" "$sources[lite,crf]"
 done
 if [ -n "${FORK_PYTHON-python3.11}" ]; then
     # The fork's packages have other names than the ones the package requires, so pip must not look for those.
-    check onedl "${FORK_PYTHON-python3.11}" torch torchvision numpy ftfy regex \
+    check onedl "${FORK_PYTHON-python3.11}" torch torchvision numpy ftfy regex pydensecrf2==1.1 \
         onedl-mmengine onedl-mmcv onedl-mmsegmentation onedl-mmpretrain
 fi
 
