@@ -241,7 +241,12 @@ def test_nothing_goes_on_behind_a_stopped_pipeline(place, number):
     Path('pipeline.py').write_text(f"work_dir = 'w'\nstages = [dict(name='sleep', run='sleep.py {word}')]\n")
     tool = Path(__file__).parents[2] / 'tools/run_pipeline.py'
     process = subprocess.Popen(
-        [sys.executable, str(tool), 'pipeline.py'], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, str(tool), 'pipeline.py'],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A test run in the background ignores Ctrl-C, and its children would, too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 120
