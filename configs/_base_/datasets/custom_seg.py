@@ -1,5 +1,5 @@
 # Your own images for a segmentation network: learns from the label maps in PSEUDO_LABELS. All the rest stands in
-# custom.py. Scored by tools/test.py alone, as there may be no masks.
+# custom.py. Scored by tools/test.py alone; without masks that writes label maps instead.
 _base_ = ['./custom.py', './seg_pipelines.py']
 tta_pipeline = _base_.seg_tta_pipeline
 train_dataloader = dict(
@@ -8,7 +8,12 @@ train_dataloader = dict(
         pipeline=_base_.seg_train_pipeline,
     ),
 )
-test_dataloader = dict(dataset=dict(pipeline=_base_.seg_test_pipeline))
-test_evaluator = dict(_delete_=True, type='IoUMetric', iou_metrics=['mIoU'])
+# All images count, whatever their image-level labels say: a network needs none.
+test_dataloader = dict(dataset=dict(labels=None, pipeline=_base_.seg_test_pipeline))
+test_evaluator = (
+    dict(_delete_=True, type='IoUMetric', iou_metrics=['mIoU'])
+    if _base_.val_masks
+    else dict(_delete_=True, type='IoUMetric', format_only=True, output_dir=_base_.label_maps)
+)
 val_dataloader = None
 val_evaluator = None
