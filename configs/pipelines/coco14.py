@@ -1,4 +1,5 @@
-# COCO 2014: as for VOC, on 82081 images and 81 classes, without the CRF at test time. The masks are those of tools/dataset_converters/coco14.py.
+# COCO 2014: as for VOC, on 82081 images and 81 classes, without the CRF at test time. The masks are those of
+# tools/dataset_converters/coco14.py.
 _base_ = '../_base_/pipeline.py'
 work_dir = 'work_dirs/pipelines/coco14'
 data_root = '{{$COCO14_ROOT:data/coco2014}}'
