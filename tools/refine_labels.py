@@ -22,6 +22,11 @@ from sipe_mmseg.engine.splits import build_dataset, load_config, split_config, w
 SHIPPED = Path(__file__).resolve().parent.parent / 'configs/_base_/datasets'
 
 
+def num_processors() -> int:
+    """Processors that this process may use, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Refine label maps by the dense CRF, or make IR labels of CAM files')
     parser.add_argument('method', choices=METHODS, help='crf: label maps to label maps; ir: CAM files to IR labels')
@@ -32,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the label maps')
     parser.add_argument(
-        '--jobs', type=int, default=os.cpu_count() or 1, help='images at a time (default: the number of processors)'
+        '--jobs', type=int, default=num_processors(), help='images at a time (default: %(default)s, all processors)'
     )
     parser.add_argument('--overwrite', action='store_true', help='remove files made with other settings first')
     parser.add_argument(

@@ -124,6 +124,11 @@ class ResultFolder:
             temporary.write_text(json.dumps(wanted, indent=2) + '\n', encoding='utf-8')
 
 
+def image_id(sample: Mapping[str, Any]) -> str:
+    """What names an image's results: its ``img_id``, or its file name without suffix where the data set has no ids."""
+    return str(sample.get('img_id') or Path(sample['img_path']).stem)
+
+
 def file_digest(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's content, in hexadecimal digits."""
     digest = hashlib.sha256()

@@ -19,8 +19,7 @@ from mmseg.registry import MODELS
 from .. import __version__
 from ..datasets.cam_files import CAM_STRIDE
 from ..datasets.image_files import first_few
-from ..datasets.result_folder import ResultFolder, file_digest, source_settings
-from ..evaluation.label_writer import image_id
+from ..datasets.result_folder import ResultFolder, file_digest, image_id, source_settings
 from .mmseg_tools import join_processes_without_gpu
 from .splits import build_dataset, split_config, without_masks
 

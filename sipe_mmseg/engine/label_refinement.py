@@ -23,8 +23,7 @@ from ..datasets.cam_files import read_cam, resize_cam
 from ..datasets.image_files import IGNORE_INDEX
 from ..datasets.label_files import read_label_png, write_label_png
 from ..datasets.palette import voc_palette
-from ..datasets.result_folder import ResultFolder, source_settings
-from ..evaluation.label_writer import image_id
+from ..datasets.result_folder import ResultFolder, image_id, source_settings
 from ..refinement import dense_crf, import_densecrf, ir_labels
 from .label_generation import Written, dataset_settings, image_ids
 from .progress import Progress

@@ -14,9 +14,8 @@ from prettytable import PrettyTable
 
 from ..datasets.cam_files import read_cam
 from ..datasets.label_files import read_label_png
-from ..datasets.result_folder import ResultFolder
+from ..datasets.result_folder import ResultFolder, image_id
 from .confusion import confusion_matrix, false_negative_rate, false_positive_rate, iou_per_class, nan_mean
-from .label_writer import image_id
 
 _PART = 16  # images a thread counts at a time
 

@@ -12,12 +12,7 @@ from mmseg.registry import METRICS
 from ..datasets.cam_files import CAM_STRIDE, strided_size, write_cam
 from ..datasets.label_files import write_label_png
 from ..datasets.palette import voc_palette
-from ..datasets.result_folder import ResultFolder
-
-
-def image_id(sample: Mapping[str, Any]) -> str:
-    """What names an image's results: its ``img_id``, or its file name without suffix where the data set has no ids."""
-    return str(sample.get('img_id') or Path(sample['img_path']).stem)
+from ..datasets.result_folder import ResultFolder, image_id
 
 
 @METRICS.register_module()
