@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import runpy
 import shutil
 import socket
@@ -246,11 +247,32 @@ def test_unknown_pixels_are_wrong_unless_asked_otherwise(
     assert 'mIoU 100.00 %' in printed and '% of all, left out of the scores' in printed
 
 
+@pytest.mark.parametrize('name', ['../one', '/etc/hostname', 'a/../../one', '.hidden'])
+def test_lists_cannot_lead_out_of_the_folder(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture, name: str
+) -> None:
+    (tmp_path / 'list.txt').write_text(f'{TRAIN[0]}\n{name}\n')
+    assert generate(home, '--out', tmp_path / 'labels', split=str(tmp_path / 'list.txt')) == 1
+    assert f'list.txt, line 2: no image {name!r}' in capsys.readouterr().err
+    assert not (tmp_path / 'labels').exists()
+
+
 def test_evaluation_names_bad_files(done: Path, capsys: pytest.CaptureFixture) -> None:
     path = done / 'labels' / f'{TRAIN[2]}.png'
+    whole, content = Image.open(path).copy(), path.read_bytes()
     Image.open(path).convert('RGB').save(path)
     assert evaluate(done / 'labels') == 1
     assert f'{path}: has mode RGB' in capsys.readouterr().err
+    whole.resize((10, 12)).save(path)
+    assert evaluate(done / 'labels') == 1
+    assert re.search(f'{path}: .*10', capsys.readouterr().err)
+    whole.putpixel((3, 4), 77)
+    whole.save(path)
+    assert evaluate(done / 'labels') == 1
+    assert re.search(f'{path}: .*77', capsys.readouterr().err)
+    path.write_bytes(content[: len(content) * 2 // 3])
+    assert evaluate(done / 'labels') == 1
+    assert str(path) in capsys.readouterr().err
     path.unlink()
     assert evaluate(done / 'labels') == 1
     assert f'1 of 5 images have no .png file: {TRAIN[2]}' in capsys.readouterr().err
