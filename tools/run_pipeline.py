@@ -4,7 +4,7 @@
     python tools/run_pipeline.py configs/pipelines/voc12.py --list     the commands, which can also be run by hand
     ... --only score_is_cam      ... --from train_irn --until score_irn      ... --skip score_is_cam
     ... --redo train_irn         begin this stage, and all that depends on it, anew
-    ... --cfg-options 'sipe_options=[train_cfg.max_epochs=10]'         change a variable of the pipeline
+    ... --cfg-options 'irn_options=[--cfg-options,train_cfg.max_epochs=10]'    change a variable of the pipeline
 
 Figures and times are in WORK_DIR/summary.json and summary.md.
 """
@@ -49,16 +49,19 @@ def choose(names: list[str], args: argparse.Namespace) -> list[str]:
 
 def main() -> int:
     args = parse_args()
+    pipeline = None
     try:
         config = Config.fromfile(args.config)
         config.merge_from_dict(args.cfg_options)
         if args.work_dir:
             config.work_dir = args.work_dir
+        if not config.get('work_dir'):
+            raise ValueError(f'{args.config}: has no work_dir, the folder of all results; name one with --work-dir')
         pipeline = Pipeline(read_stages(config), config.work_dir, say=lambda text: print(text, flush=True))
         chosen = choose([stage.name for stage in pipeline.stages], args)
         if args.list:
             for stage in pipeline.stages:
-                state = 'left out' if stage.name not in chosen else 'done' if pipeline.is_done(stage) else 'to do'
+                state = pipeline.state(stage) if stage.name in chosen else 'left out'
                 print(f'{stage.name} ({state})\n$ {stage.shell()}\n')
             return 0
         pipeline.run(chosen, args.redo)
@@ -66,6 +69,9 @@ def main() -> int:
     except (OSError, RuntimeError, ValueError) as error:
         print(f'\n{error}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f'\nstopped; {pipeline.way_on if pipeline else "nothing was run"}', file=sys.stderr)
+        return 130
     return 0
 
 

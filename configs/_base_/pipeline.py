@@ -16,6 +16,7 @@ cam_options = []
 irn_options = []
 seg_options = []
 seg_test_options = []
+seg_test_modules = []  # Python modules that these options need, such as 'pydensecrf' for the CRF at test time
 
 no_validation = ['--cfg-options', 'val_dataloader=None', 'val_cfg=None', 'val_evaluator=None']
 irn_env = dict(IR_LABELS='{work_dir}/ir_labels', CAM_FILES='{work_dir}/cams')
@@ -48,6 +49,7 @@ stages = [
         '--out {work_dir}/labels/is_cam_crf',
         needs=['{work_dir}/labels/is_cam'],
         makes=['{work_dir}/labels/is_cam_crf'],
+        modules=['pydensecrf'],
     ),
     dict(
         name='score_is_cam_crf',
@@ -63,6 +65,7 @@ stages = [
         run='tools/refine_labels.py ir {sipe_config} {work_dir}/cams --split {split} --out {work_dir}/ir_labels',
         needs=['{work_dir}/cams'],
         makes=['{work_dir}/ir_labels'],
+        modules=['pydensecrf'],
     ),
     dict(
         name='score_ir_labels',
@@ -103,6 +106,7 @@ stages = [
         '--out {work_dir}/labels/irn_crf',
         needs=['{work_dir}/labels/irn'],
         makes=['{work_dir}/labels/irn_crf'],
+        modules=['pydensecrf'],
     ),
     dict(
         name='score_irn_crf',
@@ -129,6 +133,7 @@ stages = [
         '{seg_test_options}',
         needs=['{work_dir}/seg/{key}'],
         makes=['{work_dir}/scores/seg_{key}'],
+        modules=['{seg_test_modules}'],
         figures='{work_dir}/scores/seg_{key}/*/*.json',
     ),
 ]

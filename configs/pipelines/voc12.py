@@ -9,3 +9,4 @@ seg_config = 'configs/deeplabv2/deeplabv2_r101_1xb10-20k_voc12pseudo-321x321.py'
 split = 'trainaug'
 score_split = 'train'
 seg_test_options = ['--tta', '--cfg-options', 'tta_model.type=CRFSegTTAModel']
+seg_test_modules = ['pydensecrf']

@@ -115,7 +115,7 @@ class ResultFolder:
         if found is not None and results and not overwrite:
             raise ValueError(
                 f'{self.root}: its {len(results)} {self.suffix} files are made with other settings:\n'
-                + _changes(found, wanted)
+                + changed_settings(found, wanted)
                 + '\nName another folder, or remove these files and make all anew with --overwrite'
             )
         for result in results:
@@ -144,7 +144,8 @@ def source_settings(folder: ResultFolder) -> dict[str, str]:
     return {'settings_sha256': digest} if digest else {'folder': os.path.realpath(folder.root)}
 
 
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """One line for each setting that is not the same in both, by its dotted name; the first twenty of them."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
     keys = [key for key in {**before, **after} if before.get(key, _NOT_SET) != after.get(key, _NOT_SET)]
     lines = [f'  {key}: was {before.get(key, _NOT_SET)}, now {after.get(key, _NOT_SET)}' for key in keys]

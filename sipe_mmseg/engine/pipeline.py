@@ -2,10 +2,13 @@
 
 import ctypes
 import fcntl
+import glob
 import hashlib
+import importlib.util
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,15 +18,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from mmengine.config import Config
 
 from ..datasets.atomic_write import atomic_write
+from ..datasets.result_folder import changed_settings
 
 _PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 _STOPPED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGINT, 128 + signal.SIGTERM)
-_STAGE_KEYS = {'name', 'run', 'env', 'needs', 'makes', 'figures', 'title', 'for_each'}
+_STAGE_KEYS = {'name', 'run', 'env', 'needs', 'makes', 'modules', 'figures', 'title', 'for_each'}
+_MAX_NESTING = 10  # of variables made of variables
+_SECONDS_TO_END = 5.0  # for a command that the terminal's Ctrl-C may not have reached
+_SECONDS_BETWEEN_LOOKS = 0.5
+_INSTALL = {'pydensecrf': 'pip install ".[crf]"'}  # modules that come with an extra
+# What a config says about speed and messages, not about results.
+_UNDECISIVE = {'work_dir', 'log_level', 'log_processor', 'visualizer', 'vis_backends'}
+_UNDECISIVE_ANYWHERE = {'num_workers', 'persistent_workers'}
+_RECORD_KEYS = {'done', 'title', 'command', 'seconds', 'figures', 'made_with'}
 
 
 @dataclass(frozen=True)
@@ -36,7 +49,8 @@ class Stage:
         env: Environment variables that it needs.
         needs: Files and folders that it reads.
         makes: Files and folders that it writes.
-        figures: JSON file with figures that it writes (or a pattern of such files, of which the newest counts).
+        modules: Python modules that it needs besides those that everything needs.
+        figures: JSON file with figures that it writes, as a pattern of :mod:`glob`: the newest such file counts.
         title: What the table calls its figures.
     """
 
@@ -45,6 +59,7 @@ class Stage:
     env: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     makes: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
     figures: str = ''
     title: str = ''
 
@@ -67,6 +82,11 @@ class Stage:
             words.append(word)
         return [sys.executable, *words] if words[0].endswith('.py') else words
 
+    def code(self) -> list[str]:
+        """The command's program or script, and the configs and scripts among its words."""
+        files = [word for word in self.words[1:] if word.endswith('.py') and word[0] not in '-@' and '=' not in word]
+        return [self.words[0], *files]
+
     def makes_path(self, path: str) -> bool:
         """Whether a path is what this stage writes, or in a folder that it writes."""
         return any(Path(made) in (Path(path), *Path(path).parents) for made in self.makes)
@@ -86,11 +106,11 @@ def read_stages(config: Mapping[str, Any]) -> list[Stage]:
     ``config.stages`` is a list of dicts with the keys of :class:`Stage`; ``run`` is a command line. ``{name}`` in any
     text is the top-level variable of that name; a word or path that is one such name and nothing else becomes as many
     as the variable has if that is a list. ``for_each='variable'`` repeats a stage for each item of a dict, as ``{key}``
-    and ``{value}``.
+    and ``{value}``. In ``figures`` the stage's own text is a pattern, what a variable brings is not.
 
     Raises:
-        ValueError: If a stage lacks its name or command, has a key that means nothing, or a name that is taken; or if
-            there is no such variable.
+        ValueError: If a stage lacks its name or command, has a key that means nothing, text where a list should be, or
+            a name that is taken; or if there is no such variable, or one that is made of itself.
     """
     variables = {name: value for name, value in config.items() if isinstance(value, str | int | float | list | dict)}
     stages: list[Stage] = []
@@ -101,9 +121,18 @@ def read_stages(config: Mapping[str, Any]) -> list[Stage]:
                 f'stages, number {number}: has {", ".join(sorted(described))}; a stage has name and run, and may have '
                 f'{", ".join(sorted(_STAGE_KEYS - {"name", "run"}))}'
             )
+        for key in ('needs', 'makes', 'modules'):
+            if not isinstance(described.get(key, []), list | tuple):
+                raise ValueError(f'stage {described["name"]}: {key} is {described[key]!r}; it should be a list')
         items: list[dict[str, Any]] = [{}]
         if 'for_each' in described:
-            items = [{'key': key, 'value': value} for key, value in config[described['for_each']].items()]
+            repeated = variables.get(described['for_each'])
+            if not isinstance(repeated, dict):
+                raise ValueError(
+                    f'stage {described["name"]}: for_each is {described["for_each"]!r}; it should name a variable of '
+                    'the config that is a dict'
+                )
+            items = [{'key': key, 'value': value} for key, value in repeated.items()]
         for item in items:
             stages.append(_stage(described, {**variables, **item}))
     if not stages:
@@ -116,16 +145,20 @@ def read_stages(config: Mapping[str, Any]) -> list[Stage]:
 
 
 def _stage(described: Mapping[str, Any], variables: Mapping[str, Any]) -> Stage:
-    def fill(text: str) -> str:
+    escaped = {name: glob.escape(value) if isinstance(value, str) else value for name, value in variables.items()}
+
+    def fill(text: str, variables: Mapping[str, Any] = variables) -> str:
+        unfilled = text
         try:
-            # Variables may be made of other ones.
-            while (filled := text.format_map(variables)) != text:
+            for _ in range(_MAX_NESTING):  # variables may be made of other ones
+                if (filled := text.format_map(variables)) == text:
+                    return text
                 text = filled
         except (KeyError, ValueError, IndexError) as error:
             raise ValueError(
                 f'stage {described["name"]}: {text!r} names a variable that is not there ({error})'
             ) from error
-        return text
+        raise ValueError(f'stage {described["name"]}: {unfilled!r} names a variable that is made of itself')
 
     def fill_all(texts: Sequence[str]) -> tuple[str, ...]:
         filled: list[str] = []
@@ -140,7 +173,8 @@ def _stage(described: Mapping[str, Any], variables: Mapping[str, Any]) -> Stage:
         env={name: fill(str(value)) for name, value in described.get('env', {}).items()},
         needs=fill_all(described.get('needs', ())),
         makes=fill_all(described.get('makes', ())),
-        figures=fill(described.get('figures', '')),
+        modules=fill_all(described.get('modules', ())),
+        figures=fill(described.get('figures', ''), escaped),
         title=fill(described.get('title', '')),
     )
 
@@ -149,13 +183,16 @@ class Pipeline:
     """Stages, run one after the other, each recorded in ``<work_dir>/stages`` when it is done.
 
     A stage that is done is not run again; one that was stopped is, and its command goes on where it was. A stage that
-    was done or begun with another command, other configs or other results of earlier stages is never gone on with: that
-    is an error until ``redo`` moves its old results aside.
+    was done or begun with another command, other configs or other results of earlier stages is never gone on with: if
+    it has made anything, that is an error until ``redo`` moves its old results aside.
 
     Args:
         stages: The stages, in order.
         work_dir: Where the records are; the results' places are in the stages.
         say: Where messages go.
+
+    Attributes:
+        way_on: What to do after a stop.
     """
 
     def __init__(
@@ -164,6 +201,9 @@ class Pipeline:
         self.stages = list(stages)
         self.work_dir = Path(work_dir)
         self.say = say
+        self.way_on = 'the same command goes on from here'
+        # Each config as its stages see it, by its path and their environment variables.
+        self._configs: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
         self._fingerprints: dict[str, dict[str, str]] = {}
         for index, stage in enumerate(self.stages):
             self._fingerprints[stage.name] = self._fingerprint(stage, self.stages[:index])
@@ -173,71 +213,115 @@ class Pipeline:
 
         Args:
             chosen: Names of the stages to run.
-            redo: Names of stages to begin anew, with all that depend on them.
+            redo: Names of stages to begin anew, with all that depend on them. Old results are moved aside when
+                everything else is known to be in order.
 
         Raises:
             FileNotFoundError: If something that a stage needs is not there and no earlier one makes it.
             RuntimeError: If another process is at work in the folder, or a stage fails.
-            ValueError: If a stage was begun with other settings.
+            ValueError: If a stage was begun with other settings, or is to begin anew without being chosen.
         """
         with self._locked():
-            self._move_aside(self._with_dependents(redo))
-            waiting = [stage for stage in self.stages if stage.name in set(chosen) and not self.is_done(stage)]
+            redone = self._with_dependents(redo)
+            self._check_redone(redone, chosen, redo)
+            waiting = [
+                stage
+                for stage in self.stages
+                if stage.name in set(chosen) and (stage in redone or not self.is_done(stage))
+            ]
             self.check(waiting)
-            for stage in waiting:
-                self._run(stage, f'{self.stages.index(stage) + 1}/{len(self.stages)}')
-            self.write_summary()
+            if redone:
+                self._move_aside(redone)
+                self.way_on = 'the same command without --redo goes on from here'
+            try:
+                for stage in waiting:
+                    self._run(stage, f'{self.stages.index(stage) + 1}/{len(self.stages)}')
+                    self.write_summary()
+            finally:
+                self.write_summary()
+
+    def state(self, stage: Stage) -> str:
+        """``'done'``; ``'changed'``, if it was begun with other settings and has made something; or ``'to do'``."""
+        record = self.record(stage)
+        if record is None:
+            return 'to do'
+        if self._changed(stage, record):
+            return 'changed' if any(Path(made).exists() for made in stage.makes) else 'to do'
+        return 'done' if record['done'] and all(Path(made).exists() for made in stage.makes) else 'to do'
 
     def is_done(self, stage: Stage) -> bool:
         """Whether a stage was finished with these very settings and its results are there.
 
         Raises:
-            ValueError: If it was finished or begun with other settings.
+            ValueError: If it was finished or begun with other settings, and has made something.
         """
-        record = self.record(stage)
-        if record is None:
-            return False
-        changed = [
-            f'  {name}: was {record["made_with"].get(name, "not there")}, now {value}'
-            for name, value in self._fingerprints[stage.name].items()
-            if record['made_with'].get(name) != value
-        ]
-        if changed or set(record['made_with']) - set(self._fingerprints[stage.name]):
+        state = self.state(stage)
+        if state == 'changed':
             raise ValueError(
-                f'stage {stage.name} was begun with other settings:\n' + '\n'.join(changed) + f'\n--redo {stage.name} '
-                'moves its results aside and begins anew, and so does every stage that depends on it; or name another '
-                'folder (--work-dir)'
+                f'stage {stage.name} was begun with other settings:\n'
+                + '\n'.join(self._changed(stage, self.record(stage) or {}))
+                + f'\n--redo {stage.name} moves its results aside and begins anew, and so does every stage that '
+                'depends on it; or name another folder (--work-dir)'
             )
-        return bool(record['done']) and all(Path(made).exists() for made in stage.makes)
+        return state == 'done'
 
     def record(self, stage: Stage) -> dict[str, Any] | None:
-        """What is written down about a stage; None if it was never begun."""
+        """What is written down about a stage; None if it was never begun.
+
+        Raises:
+            ValueError: If its file is no such record.
+        """
         path = self._record_path(stage)
-        return json.loads(path.read_text()) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            record = json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f'{path}: not JSON ({error}); remove it and run the stage again') from error
+        if not isinstance(record, dict) or not record.keys() >= _RECORD_KEYS:
+            raise ValueError(f'{path}: not the record of a stage; remove it and run the stage again')
+        return record
 
     def check(self, waiting: Sequence[Stage]) -> None:
-        """Make sure that all inputs are there, before the first stage begins.
+        """Make sure that all inputs, scripts, configs and modules are there, before the first stage begins.
 
         Raises:
             FileNotFoundError: If something is missing; the message names everything that is.
         """
-        missing = []
+        files: dict[str, str] = {}  # each with the first stage that wants it
+        others = []
         for stage in waiting:
+            for path in stage.code():
+                there = Path(path).is_file() or (not path.endswith('.py') and shutil.which(path) is not None)
+                if not there and not any(each.makes_path(path) for each in self.stages):
+                    files.setdefault(path, f'  {path}, which {stage.name} runs')
             for need in stage.needs:
                 maker = next((each for each in self.stages if each.makes_path(need)), None)
                 if maker is None and not Path(need).exists():
-                    missing.append(f'  {need}, which {stage.name} reads')
+                    files.setdefault(need, f'  {need}, which {stage.name} reads')
                 elif maker is not None and maker not in waiting and not self.is_done(maker):
-                    missing.append(f'  {need}, which {stage.name} reads: run the stage {maker.name} first')
-        if missing:
-            raise FileNotFoundError('not there:\n' + '\n'.join(dict.fromkeys(missing)))
+                    others.append(f'  {need}, which {stage.name} reads: run the stage {maker.name} first')
+            for module in stage.modules:
+                if not _is_installed(module):
+                    others.append(
+                        f'  the Python module {module}, which {stage.name} needs: '
+                        + _INSTALL.get(module, 'install the package that it is in')
+                    )
+        lines = [*others, *files.values()]
+        if files:
+            lines.append(
+                f'Paths are relative to the working directory, {Path.cwd()}: a pipeline is run from the root of the '
+                'repository'
+            )
+        if lines:
+            raise FileNotFoundError('not there:\n' + '\n'.join(dict.fromkeys(lines)))
 
     def summary(self) -> dict[str, Any]:
-        """Command, seconds and figures of every stage that is done."""
+        """Command, seconds and figures of every stage that is done with these very settings."""
         found = {}
         for stage in self.stages:
             record = self.record(stage)
-            if record is not None and record['done']:
+            if record is not None and record['done'] and not self._changed(stage, record):
                 found[stage.name] = {name: record[name] for name in ('title', 'command', 'seconds', 'figures')}
         return found
 
@@ -261,7 +345,7 @@ class Pipeline:
 
     def _run(self, stage: Stage, position: str) -> None:
         begun = self.record(stage)
-        spent = begun['seconds'] if begun is not None else 0.0
+        spent = begun['seconds'] if begun is not None and not self._changed(stage, begun) else 0.0
         self._write_record(stage, done=False, seconds=spent, figures={})
         self.say(f'\n[{position}] {stage.name}\n$ {stage.shell()}')
         before = time.time()
@@ -272,11 +356,10 @@ class Pipeline:
             spent += time.perf_counter() - start
             self._write_record(stage, done=False, seconds=spent, figures={})
         if code in _STOPPED:
-            raise RuntimeError(f'stage {stage.name} was stopped; the same command goes on from here')
+            raise RuntimeError(f'stage {stage.name} was stopped; {self.way_on}')
         if code != 0:
             raise RuntimeError(
-                f'stage {stage.name} failed with exit code {code}, see above. When that is mended, the same command '
-                'goes on from here'
+                f'stage {stage.name} failed with exit code {code}, see above. When that is mended, {self.way_on}'
             )
         absent = [made for made in stage.makes if not Path(made).exists()]
         if absent:
@@ -291,6 +374,7 @@ class Pipeline:
             seconds=round(seconds, 1),
             figures=figures,
             made_with=self._fingerprints[stage.name],
+            configs={path: self._config(path, stage) for path in self._config_paths(stage)},
         )
         with atomic_write(self._record_path(stage)) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + '\n')
@@ -302,13 +386,38 @@ class Pipeline:
         """What decides the results of a stage: its command, its environment, its configs, and earlier stages."""
         found = {'command': shlex.join(stage.words)}
         found.update({f'environment variable {name}': value for name, value in stage.env.items()})
-        for word in stage.words[1:]:
-            if word.endswith('.py') and Path(word).is_file():
-                found[f'config {word}'] = _digest(_config_text(word, stage.env))
+        for path in self._config_paths(stage):
+            found[f'config {path}'] = _digest(self._config(path, stage))
         for other in earlier:
             if stage.depends_on(other):
-                found[f'stage {other.name}'] = _digest(json.dumps(self._fingerprints[other.name], sort_keys=True))
+                found[f'stage {other.name}'] = _digest(self._fingerprints[other.name])
         return found
+
+    def _config_paths(self, stage: Stage) -> list[str]:
+        return [path for path in stage.code()[1:] if Path(path).is_file()]
+
+    def _config(self, path: str, stage: Stage) -> Any:
+        key = (path, tuple(sorted(stage.env.items())))
+        if key not in self._configs:
+            self._configs[key] = _decisive(path, stage.env)
+        return self._configs[key]
+
+    def _changed(self, stage: Stage, record: Mapping[str, Any]) -> list[str]:
+        """Lines that say in what the settings of a record differ from the present ones."""
+        before, now = record['made_with'], self._fingerprints[stage.name]
+        lines = []
+        for name in {**now, **before}:
+            if before.get(name) == now.get(name):
+                continue
+            kind, _, path = name.partition(' ')
+            old = record.get('configs', {}).get(path)
+            if kind == 'config' and old is not None and name in now:
+                lines.append(f'  {name}:\n' + indent(changed_settings(old, self._config(path, stage)), '  '))
+            elif kind == 'stage' and name in before and name in now:
+                lines.append(f'  {name}: its settings are others, too')
+            else:
+                lines.append(f'  {name}: was {before.get(name, "not there")}, now {now.get(name, "not there")}')
+        return lines
 
     def _with_dependents(self, names: Sequence[str]) -> list[Stage]:
         redone: list[Stage] = []
@@ -317,9 +426,22 @@ class Pipeline:
                 redone.append(stage)
         return redone
 
+    def _check_redone(self, redone: Sequence[Stage], chosen: Sequence[str], redo: Sequence[str]) -> None:
+        """Make sure that what is moved aside is also made again: stages that depend on a chosen one, too."""
+        left_out = [
+            stage.name
+            for stage in redone
+            if stage.name not in chosen and (stage.name in redo or self._record_path(stage).is_file())
+        ]
+        if left_out:
+            raise ValueError(
+                f'--redo {" ".join(redo)} begins {", ".join(stage.name for stage in redone)} anew, but '
+                f'{", ".join(left_out)} would not be run: choose more stages (--only, --from, --until, --skip)'
+            )
+
     def _move_aside(self, stages: Sequence[Stage]) -> None:
         """Rename a stage's results to ``<name>.old``, ``<name>.old2`` and so on, and forget that it was begun."""
-        for stage in stages:
+        for stage in reversed(stages):  # stopped in between, nothing stays that depends on what has gone
             for made in map(Path, stage.makes):
                 if made.exists():
                     aside = made.with_name(f'{made.name}.old')
@@ -343,23 +465,39 @@ class Pipeline:
 
 
 def _run_child(command: Sequence[str], env: Mapping[str, str]) -> int:
-    """Run a command to its end. It ends when this process is killed; SIGTERM and Ctrl-C reach it first."""
+    """Run a command to its end. It ends when this process is killed; SIGTERM and Ctrl-C reach it first.
+
+    Returns:
+        Its exit code; minus the signal if one was sent to this process, whatever the child made of it.
+    """
     child = subprocess.Popen(command, env=dict(env), preexec_fn=_die_with_parent if sys.platform == 'linux' else None)
+    caught: list[int] = []
 
-    def forward(number: int, _: Any) -> None:
-        child.send_signal(number)
+    # These handlers raise nothing: a KeyboardInterrupt inside wait() can lose the child's exit code, and 0 takes its
+    # place (Python 3.10), so that a stopped stage would count as done.
+    def catch(number: int, _: Any) -> None:
+        caught.append(number)
+        # Ctrl-C on a terminal has reached the child already, which ends in its own way; kill -INT has not, see below.
+        if number == signal.SIGTERM or caught.count(signal.SIGINT) > 1:
+            child.terminate()
 
-    before = signal.signal(signal.SIGTERM, forward)
+    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    patience: float | None = None
     try:
         while True:
             try:
-                code = child.wait()
-                break
-            except KeyboardInterrupt:
-                pass  # the terminal has sent it to the child as well, which ends in its own way
+                code = child.wait(_SECONDS_BETWEEN_LOOKS)
+                return -caught[0] if caught else code
+            except subprocess.TimeoutExpired:
+                if not caught:
+                    continue
+            patience = time.monotonic() + _SECONDS_TO_END if patience is None else patience
+            if time.monotonic() > patience:
+                child.send_signal(caught[0])
+                patience = float('inf')
     finally:
-        signal.signal(signal.SIGTERM, before)
-    return code
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _die_with_parent() -> None:
@@ -370,27 +508,44 @@ def _figures(stage: Stage, since: float) -> dict[str, float]:
     """Numbers of the newest figures file that the stage has written."""
     if not stage.figures:
         return {}
-    path = Path(stage.figures)
-    paths = list(Path(path.anchor or '.').glob(str(path.relative_to(path.anchor) if path.anchor else path)))
+    paths = [Path(path) for path in glob.glob(stage.figures)]
     newest = max(paths, key=lambda each: each.stat().st_mtime, default=None)
     if newest is None or newest.stat().st_mtime < since - 2:  # file systems may count in steps of two seconds
         raise RuntimeError(f'stage {stage.name} ended well, but wrote no figures ({stage.figures})')
     return {name: value for name, value in json.loads(newest.read_text()).items() if isinstance(value, int | float)}
 
 
-def _config_text(path: str, env: Mapping[str, str]) -> str:
-    """A config with all that it inherits, as its stage will see it."""
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it would be in
+        return False
+
+
+def _decisive(path: str, env: Mapping[str, str]) -> Any:
+    """What decides a stage's results in a config with all that it inherits, as its stage will see it."""
     before = dict(os.environ)
     os.environ.update(env)
     try:
-        return str(Config.fromfile(path, import_custom_modules=False).pretty_text)
+        settings = Config.fromfile(path, import_custom_modules=False).to_dict()
     finally:
         os.environ.clear()
         os.environ.update(before)
+    settings = {name: value for name, value in settings.items() if name not in _UNDECISIVE}
+    if isinstance(hooks := settings.get('default_hooks'), dict):
+        settings['default_hooks'] = {name: hook for name, hook in hooks.items() if name != 'logger'}
+    return json.loads(json.dumps(_without(settings, _UNDECISIVE_ANYWHERE), default=str))
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _without(value: Any, names: set[str]) -> Any:
+    """Nested dicts and lists without the keys of these names."""
+    if isinstance(value, dict):
+        return {key: _without(item, names) for key, item in value.items() if key not in names}
+    return [_without(item, names) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _duration(seconds: float) -> str:

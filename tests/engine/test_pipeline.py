@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from sipe_mmseg.engine import pipeline as pipeline_module
 from sipe_mmseg.engine.pipeline import Pipeline, Stage, read_stages
 
 # Appends its name to a log and writes its inputs, joined, into its output.
@@ -99,11 +101,27 @@ class TestReadStages:
             ([dict(name='a', run='x {nothing}')], "stage a: 'x?.*nothing.*' names a variable that is not there"),
             ([dict(name='a', run='x'), dict(name='a', run='y')], 'the name a is there twice'),
             ([], 'the config has no stages'),
+            ([dict(name='a', run='x {loop}')], "stage a: 'x?.*{loop}' names a variable that is made of itself"),
+            ([dict(name='a', run='x {ping}')], 'made of itself'),
+            ([dict(name='{key}', run='x', for_each='nothing')], "stage {key}: for_each is 'nothing'; it should name"),
+            (
+                [dict(name='{key}', run='x', for_each='text')],
+                "for_each is 'text'; .* a variable of the config that is a",
+            ),
+            ([dict(name='a', run='x', needs='data')], "stage a: needs is 'data'; it should be a list"),
+            ([dict(name='a', run='x', makes='data')], "stage a: makes is 'data'; it should be a list"),
+            ([dict(name='a', run='x', modules='json')], "stage a: modules is 'json'; it should be a list"),
         ],
     )
     def test_mistakes(self, stages, message):
         with pytest.raises(ValueError, match=message):
-            read_stages(dict(stages=stages))
+            read_stages(dict(stages=stages, text='text', loop='{loop} more', ping='{pong}', pong='{ping}'))
+
+    def test_in_figures_a_variable_is_no_pattern(self):
+        config = dict(work_dir='w[1]', stages=[dict(name='a', run='x {work_dir}', figures='{work_dir}/*.json')])
+        stage = read_stages(config)[0]
+        assert stage.words == ('x', 'w[1]')
+        assert stage.figures == 'w[[]1]/*.json'
 
     def test_a_stage_depends_on_whoever_writes_what_it_reads(self):
         train = Stage('train', ('x',), makes=('w/train',))
@@ -176,8 +194,35 @@ class TestRun:
         config['stages'][2]['needs'].append('weights.pth')
         with pytest.raises(FileNotFoundError) as caught:
             run(config)
-        assert str(caught.value) == 'not there:\n  elsewhere, which a reads\n  weights.pth, which c reads'
+        assert str(caught.value) == (
+            'not there:\n  elsewhere, which a reads\n  weights.pth, which c reads\n'
+            f'Paths are relative to the working directory, {place}: a pipeline is run from the root of the repository'
+        )
         assert ran() == ''
+
+    def test_scripts_configs_and_modules_are_checked_before_the_first_stage(self, place):
+        config = chain()
+        config['stages'][1]['run'] = 'toool.py b {work_dir}/b {work_dir}/a'
+        config['stages'][2]['run'] += ' configs/typo.py x=y.py'
+        config['stages'][2]['modules'] = ['json', 'pydensecrf', 'no_such.module']
+        config['stages'][3]['run'] = 'no-such-program d'
+        installed = pipeline_module._is_installed
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(FileNotFoundError) as caught:
+            patch.setattr(pipeline_module, '_is_installed', lambda name: name != 'pydensecrf' and installed(name))
+            run(config)
+        assert str(caught.value).splitlines()[1:-1] == [
+            '  the Python module pydensecrf, which c needs: pip install ".[crf]"',
+            '  the Python module no_such.module, which c needs: install the package that it is in',
+            '  toool.py, which b runs',
+            '  configs/typo.py, which c runs',
+            '  no-such-program, which d runs',
+        ]
+        assert ran() == ''
+        # What is not run need not be there, nor what an earlier stage makes.
+        config['stages'][0]['makes'].append('toool.py')
+        Path('toool.py').write_text(TOOL)
+        run(config, 'ab')
+        assert ran() == 'ab'
 
     def test_a_later_stage_alone_wants_the_earlier_ones_done(self, place, monkeypatch):
         with pytest.raises(FileNotFoundError, match='w/a, which b reads: run the stage a first'):
@@ -214,6 +259,117 @@ class TestRun:
         config['stages'][3]['figures'] = 'w/no.json'
         with pytest.raises(RuntimeError, match=r'stage d ended well, but wrote no figures \(w/no.json\)'):
             run(config, 'ad')
+
+    def test_figures_in_a_folder_with_a_strange_name(self, place):
+        Path('w[1]').mkdir()
+        config = chain(work_dir='w[1]')
+        pipeline, _ = run(config)
+        assert pipeline.summary()['c']['figures'] == {'mIoU': 7}
+
+    def test_figures_are_there_after_each_stage_and_after_a_failure(self, place, monkeypatch):
+        monkeypatch.setenv('FAIL', 'd')
+        with pytest.raises(RuntimeError, match='stage d failed'):
+            run(chain())
+        assert json.loads(Path('w/summary.json').read_text())['c']['figures'] == {'mIoU': 7}
+        assert '| c | the end | 7.0 |' in Path('w/summary.md').read_text()
+        # Read by a command in the middle of the run.
+        config = chain(work_dir='v')
+        config['stages'][3] |= dict(run='tool.py d {work_dir}/d v/summary.json')
+        monkeypatch.delenv('FAIL')
+        run(config)
+        assert '"c"' in Path('v/d').read_text()
+
+    def test_figures_of_other_settings_are_left_out(self, place):
+        run(chain())
+        config = chain()
+        config['stages'][2]['run'] += ' {data}'
+        pipeline, _ = run(config, 'a')
+        assert list(pipeline.summary()) == ['a', 'b', 'd']
+        assert '| c |' not in Path('w/summary.md').read_text()
+
+    def test_states(self, place):
+        run(chain(), 'abc')
+        config = chain()
+        config['stages'][1]['run'] += ' {data}'
+        pipeline = Pipeline(read_stages(config), 'w')
+        assert [pipeline.state(stage) for stage in pipeline.stages] == ['done', 'changed', 'changed', 'to do']
+
+    def test_a_stage_that_has_made_nothing_takes_any_settings(self, place, monkeypatch):
+        monkeypatch.setenv('FAIL', 'b')
+        with pytest.raises(RuntimeError, match='stage b failed'):
+            run(chain())
+        monkeypatch.delenv('FAIL')
+        path = Path('w/stages/b.json')
+        path.write_text(json.dumps(json.loads(path.read_text()) | {'seconds': 1e6}))
+        config = chain()
+        config['stages'][1]['run'] += ' {data}'
+        pipeline, _ = run(config)
+        assert ran() == 'abbcd'
+        assert pipeline.summary()['b']['seconds'] < 1e5
+
+    def test_a_record_that_is_none_is_named(self, place):
+        run(chain(), 'a')
+        for text in ('{', '[]', '{"done": true}'):
+            Path('w/stages/a.json').write_text(text)
+            with pytest.raises(ValueError, match=r'^w/stages/a.json: not '):
+                run(chain(), 'a')
+
+    def test_a_change_in_a_config_is_shown_unless_it_decides_nothing(self, place):
+        text = (
+            "work_dir = 'x'\nlog_level = 'INFO'\nloader = dict(batch_size={batch}, num_workers={workers})\n"
+            "default_hooks = dict(logger=dict(interval={workers}), saver=dict(interval={saver}))\nlong = [('a', 1)]\n"
+        )
+        config = chain()
+        config['stages'][0]['run'] = 'tool.py a {work_dir}/a conf.py'
+        Path('conf.py').write_text(text.format(batch=8, workers=4, saver=1))
+        run(config)
+        ran()
+        Path('conf.py').write_text(text.replace('INFO', 'DEBUG').format(batch=8, workers=2, saver=1))
+        run(config)
+        assert ran() == ''
+        Path('conf.py').write_text(text.format(batch=16, workers=2, saver=2))
+        with pytest.raises(ValueError) as caught:
+            run(config)
+        assert str(caught.value).splitlines()[1:-1] == [
+            '  config conf.py:',
+            '    loader.batch_size: was 8, now 16',
+            '    default_hooks.saver.interval: was 1, now 2',
+        ]
+        with pytest.raises(ValueError, match='  stage a: its settings are others, too'):
+            run(config, 'b')
+
+    def test_redo_moves_nothing_until_all_is_in_order(self, place):
+        run(chain())
+        Path('data').rename('elsewhere')
+        with pytest.raises(FileNotFoundError, match='data, which a reads'):
+            run(chain(), redo=['a'])
+        assert Path('w/a').exists() and not Path('w/a.old').exists()
+
+    def test_redo_of_what_is_left_out_is_an_error(self, place):
+        run(chain())
+        with pytest.raises(
+            ValueError, match=r'--redo b begins b, c anew, but b, c would not be run: choose more stages'
+        ):
+            run(chain(), 'ad', redo=['b'])
+        with pytest.raises(ValueError, match=r'--redo b begins b, c anew, but c would not be run'):
+            run(chain(), 'ab', redo=['b'])
+        assert not Path('w/b.old').exists()
+        ran()
+        run(chain(work_dir='v'), 'ab')
+        run(chain(work_dir='v'), 'ab', redo=['b'])  # c was never begun
+        assert ran() == 'abb'
+
+    def test_the_way_on_after_redo_is_without_it(self, place, monkeypatch):
+        run(chain())
+        ran()
+        monkeypatch.setenv('FAIL', 'c')
+        with pytest.raises(
+            RuntimeError, match='When that is mended, the same command without --redo goes on from here'
+        ):
+            run(chain(), redo=['b'])
+        monkeypatch.delenv('FAIL')
+        run(chain())
+        assert ran() == 'bcc'
 
     def test_one_run_at_a_time(self, place):
         other = Pipeline(read_stages(chain()), 'w')
@@ -269,6 +425,48 @@ def test_nothing_goes_on_behind_a_stopped_pipeline(place, number):
         assert errors.strip().endswith('stage sleep was stopped; the same command goes on from here')
 
 
+CHILD = """
+import signal, time
+def hit(number, _):
+    open('hit', 'a').write(f'{number} ')
+    raise SystemExit(1)
+signal.signal(signal.SIGINT, hit)
+signal.signal(signal.SIGTERM, hit)
+open('begun', 'w').close()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(('sent', 'received'), [(1, '2 '), (2, '15 ')])
+def test_an_interrupt_of_the_runner_alone_reaches_the_command(place, sent, received):
+    Path('child.py').write_text(CHILD)
+    Path('runner.py').write_text(
+        'import sys; from sipe_mmseg.engine import pipeline\n'
+        f'pipeline._SECONDS_TO_END = {0.2 if sent == 1 else 60}\n'
+        "print(pipeline._run_child([sys.executable, 'child.py'], {}))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, 'runner.py'],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not Path('begun').exists():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.1)
+        for _ in range(sent):
+            os.kill(process.pid, signal.SIGINT)
+            time.sleep(1)  # Popen.wait takes two within a quarter of a second for one
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert Path('hit').read_text() == received
+    assert said.strip() == str(-signal.SIGINT)
+
+
 SHIPPED = sorted((Path(__file__).parents[2] / 'configs/pipelines').glob('*.py'))
 
 
@@ -280,3 +478,31 @@ def test_shipped_pipelines_name_files_that_are_there(path):
         for word in stage.words:
             assert not word.startswith('configs/') or (root / word).is_file(), word
         assert '{' not in ' '.join([*stage.words, *stage.env.values(), *stage.needs, *stage.makes, stage.figures])
+
+
+def test_custom_pipeline_wants_what_its_data_set_names(tmp_path):
+    root = Path(__file__).parents[2] / 'configs'
+    shutil.copytree(root / '_base_', tmp_path / '_base_')
+    shutil.copytree(root / 'pipelines', tmp_path / 'pipelines')
+    dataset = tmp_path / '_base_/datasets/custom.py'
+    stages = read_stages(Config.fromfile(tmp_path / 'pipelines/custom.py'))
+    folders = ('images/train', 'images/val', 'labels/train.json', 'labels/val.json', 'masks/val')
+    assert stages[0].needs == tuple(f'data/custom/{folder}' for folder in folders)
+    assert [stage.name for stage in stages if stage.figures] == ['score_seg_irn_crf']
+    # Without masks the last stage still runs, and need not write figures.
+    dataset.write_text(dataset.read_text().replace("val_masks = 'masks/val'", 'val_masks = None'))
+    stages = read_stages(Config.fromfile(tmp_path / 'pipelines/custom.py'))
+    assert stages[0].needs == tuple(f'data/custom/{folder}' for folder in folders[:-1])
+    assert stages[-1].name == 'score_seg_irn_crf'
+    assert [stage.name for stage in stages if stage.figures] == []
+
+
+def test_shipped_stages_name_the_modules_that_they_need():
+    stages = {stage.name: stage for stage in read_stages(Config.fromfile(SHIPPED[-1]))}
+    assert SHIPPED[-1].stem == 'voc12'
+    assert [name for name, stage in stages.items() if stage.modules == ('pydensecrf',)] == [
+        'refine_is_cam',
+        'make_ir_labels',
+        'refine_irn',
+        'score_seg_irn_crf',
+    ]
