@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .image_files import IGNORE_INDEX
+from ..refinement.label_values import IGNORE_INDEX
 from .image_labels import coco_annotations, coco_class_names, coco_images, load_json
 
 Overlap = Literal['later', 'smaller']

@@ -9,6 +9,8 @@ from typing import BinaryIO
 import mmcv
 from PIL import Image
 
+from ..refinement.label_values import IGNORE_INDEX
+
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 MIN_SIDE = 16
@@ -25,9 +27,6 @@ _PART = 64  # samples a thread checks at a time
 
 _ORIENTATION_TAG = 0x0112  # Exif 2.3, table 4: values above 4 exchange rows and columns
 _MASK_MODES = ('P', 'L')
-
-IGNORE_INDEX = 255
-"""Value of a pixel whose class is not known."""
 
 
 class ImageFolder:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .image_files import IGNORE_INDEX
+from ..refinement.label_values import IGNORE_INDEX
 
 Labels = dict[str, tuple[int, ...]]
 

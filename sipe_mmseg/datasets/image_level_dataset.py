@@ -11,8 +11,9 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from ..refinement.label_values import IGNORE_INDEX
 from . import image_labels
-from .image_files import IGNORE_INDEX, MIN_SIDE, ImageFolder, check_samples, first_few, raise_problems
+from .image_files import MIN_SIDE, ImageFolder, check_samples, first_few, raise_problems
 from .image_labels import Labels, class_names
 from .palette import voc_palette
 from .sampler import sample_randomness

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ..refinement.label_values import IGNORE_INDEX
 from .atomic_write import atomic_write
-from .image_files import IGNORE_INDEX
 
 _LABEL_MODES = ('P', 'L')
 

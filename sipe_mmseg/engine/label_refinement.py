@@ -20,11 +20,11 @@ from mmseg.datasets import BaseSegDataset
 
 from .. import __version__
 from ..datasets.cam_files import read_cam, resize_cam
-from ..datasets.image_files import IGNORE_INDEX
 from ..datasets.label_files import read_label_png, write_label_png
 from ..datasets.palette import voc_palette
 from ..datasets.result_folder import ResultFolder, image_id, source_settings
 from ..refinement import dense_crf, import_densecrf, ir_labels
+from ..refinement.label_values import IGNORE_INDEX
 from .label_generation import Written, dataset_settings, image_ids
 from .progress import Progress
 

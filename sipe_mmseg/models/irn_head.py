@@ -9,8 +9,7 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-IGNORE_INDEX = 255
-"""Label of a pixel whose class is unknown."""
+from ..refinement.label_values import IGNORE_INDEX
 
 GRID_STRIDE = 4
 """Stride of both outputs."""

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-UNKNOWN = 255
-"""Label of the pixels that are neither confident foreground nor confident background."""
+from .label_values import IGNORE_INDEX
 
 
 def dense_crf(
@@ -165,8 +164,14 @@ def ir_labels(
             f'is_cam is {is_cam.shape}, but must be (classes, height, width), with keys {keys.shape} and an image of '
             f'{image.shape[:2]}'
         )
-    if keys.tolist()[:1] != [0] or len(set(keys.tolist())) < len(keys) or not 0 <= keys.min() <= keys.max() < UNKNOWN:
-        raise ValueError(f'keys are {keys.tolist()}, but must be 0, then different class indices in 1 .. {UNKNOWN - 1}')
+    if (
+        keys.tolist()[:1] != [0]
+        or len(set(keys.tolist())) < len(keys)
+        or not 0 <= keys.min() <= keys.max() < IGNORE_INDEX
+    ):
+        raise ValueError(
+            f'keys are {keys.tolist()}, but must be 0, then different class indices in 1 .. {IGNORE_INDEX - 1}'
+        )
     if not np.isfinite(is_cam).all():
         raise ValueError('is_cam has values that are infinite or not a number')
     if not 0 <= background_scale <= 1:
@@ -175,7 +180,7 @@ def ir_labels(
     foreground, background = (
         keys[dense_crf(image, scores.argmax(axis=0), len(keys), **crf)] for scores in (is_cam, held_back)
     )
-    sure = np.where((foreground == 0) & (background == 0), 0, UNKNOWN)
+    sure = np.where((foreground == 0) & (background == 0), 0, IGNORE_INDEX)
     return np.where(foreground > 0, foreground, sure).astype(np.uint8)
 
 

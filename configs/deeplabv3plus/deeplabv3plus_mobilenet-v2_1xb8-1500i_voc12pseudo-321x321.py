@@ -46,5 +46,6 @@ val_dataloader = dict(
     dataset=dict(ann_file='ImageSets/Segmentation/val.txt', pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
-train_cfg = dict(max_iters=3000, val_interval=3000)
+train_cfg = dict(max_iters=1500, val_interval=1500)
 default_hooks = dict(checkpoint=dict(interval=500))
+custom_hooks = [dict(type='ImagesPerSecondHook'), dict(type='IterationSeedHook'), dict(type='ChannelsLastHook')]
