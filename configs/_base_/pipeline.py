@@ -18,19 +18,25 @@ seg_options = []
 seg_test_options = []
 seg_test_modules = []  # Python modules that these options need, such as 'pydensecrf' for the CRF at test time
 
+# More than one GPU: launch = ['torchrun', '--nproc-per-node', '4'] and launcher = ['--launcher', 'pytorch']. Batches
+# are per GPU: for the same training, divide train_dataloader.batch_size by as many (in the options above).
+launch = []
+launcher = []
+
 no_validation = ['--cfg-options', 'val_dataloader=None', 'val_cfg=None', 'val_evaluator=None']
 irn_env = dict(IR_LABELS='{work_dir}/ir_labels', CAM_FILES='{work_dir}/cams')
 stages = [
     dict(
         name='train_sipe',
-        run='tools/train.py {sipe_config} --work-dir {work_dir}/sipe --resume {no_validation} {sipe_options}',
+        run='{launch} tools/train.py {sipe_config} --work-dir {work_dir}/sipe --resume {launcher} '
+        '{no_validation} {sipe_options}',
         needs=['{inputs}'],
         makes=['{work_dir}/sipe'],
     ),
     dict(
         name='generate_cams',
-        run='tools/generate_labels.py {sipe_config} @{work_dir}/sipe/last_checkpoint --split {split} '
-        '--out {work_dir}/labels/is_cam --cams {work_dir}/cams {cam_options}',
+        run='{launch} tools/generate_labels.py {sipe_config} @{work_dir}/sipe/last_checkpoint --split {split} '
+        '--out {work_dir}/labels/is_cam --cams {work_dir}/cams {launcher} {cam_options}',
         needs=['{work_dir}/sipe'],
         makes=['{work_dir}/labels/is_cam', '{work_dir}/cams'],
     ),
@@ -78,15 +84,15 @@ stages = [
     ),
     dict(
         name='train_irn',
-        run='tools/train.py {irn_config} --work-dir {work_dir}/irn --resume {irn_options}',
+        run='{launch} tools/train.py {irn_config} --work-dir {work_dir}/irn --resume {launcher} {irn_options}',
         env=irn_env,
         needs=['{work_dir}/ir_labels'],
         makes=['{work_dir}/irn'],
     ),
     dict(
         name='generate_irn_labels',
-        run='tools/generate_labels.py {irn_config} @{work_dir}/irn/last_checkpoint --split {split} '
-        '--out {work_dir}/labels/irn',
+        run='{launch} tools/generate_labels.py {irn_config} @{work_dir}/irn/last_checkpoint --split {split} '
+        '--out {work_dir}/labels/irn {launcher}',
         env=irn_env,
         needs=['{work_dir}/irn', '{work_dir}/cams'],
         makes=['{work_dir}/labels/irn'],
@@ -120,7 +126,8 @@ stages = [
     dict(
         name='train_seg_{key}',
         for_each='seg_labels',
-        run='tools/train.py {seg_config} --work-dir {work_dir}/seg/{key} --resume {no_validation} {seg_options}',
+        run='{launch} tools/train.py {seg_config} --work-dir {work_dir}/seg/{key} --resume {launcher} '
+        '{no_validation} {seg_options}',
         env=dict(PSEUDO_LABELS='{value}'),
         needs=['{value}'],
         makes=['{work_dir}/seg/{key}'],
@@ -129,8 +136,8 @@ stages = [
         name='score_seg_{key}',
         for_each='seg_labels',
         title='segmentation network, learnt from {key}',
-        run='tools/test.py {seg_config} @{work_dir}/seg/{key}/last_checkpoint --work-dir {work_dir}/scores/seg_{key} '
-        '{seg_test_options}',
+        run='{launch} tools/test.py {seg_config} @{work_dir}/seg/{key}/last_checkpoint '
+        '--work-dir {work_dir}/scores/seg_{key} {launcher} {seg_test_options}',
         needs=['{work_dir}/seg/{key}'],
         makes=['{work_dir}/scores/seg_{key}'],
         modules=['{seg_test_modules}'],

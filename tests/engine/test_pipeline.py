@@ -480,6 +480,24 @@ def test_shipped_pipelines_name_files_that_are_there(path):
         assert '{' not in ' '.join([*stage.words, *stage.env.values(), *stage.needs, *stage.makes, stage.figures])
 
 
+@pytest.mark.parametrize('path', SHIPPED, ids=lambda path: path.stem)
+def test_shipped_pipelines_run_their_networks_on_several_gpus(path):
+    """Every tool that takes --launcher is started by torchrun, and only these are."""
+    launch = ['torchrun', '--nproc-per-node', '2']
+    for before, stage in zip(
+        read_stages(Config.fromfile(path)),
+        read_stages({**Config.fromfile(path), 'launch': launch, 'launcher': ['--launcher', 'pytorch']}),
+        strict=True,
+    ):
+        if before.words[0] in ('tools/train.py', 'tools/test.py', 'tools/generate_labels.py'):
+            assert stage.words[:4] == (*launch, before.words[0])
+            at = stage.words.index('--launcher')
+            assert stage.words[at + 1] == 'pytorch'
+            assert stage.words[3:at] + stage.words[at + 2 :] == before.words
+        else:
+            assert stage.words == before.words
+
+
 def test_custom_pipeline_wants_what_its_data_set_names(tmp_path):
     root = Path(__file__).parents[2] / 'configs'
     shutil.copytree(root / '_base_', tmp_path / '_base_')
