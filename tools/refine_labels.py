@@ -46,6 +46,14 @@ def parse_args() -> argparse.Namespace:
         default=BACKGROUND_SCALE,
         help='factor of the background channel for confident background (ir, default: %(default)s)',
     )
+    parser.add_argument(
+        '--thresholds',
+        type=float,
+        nargs=2,
+        metavar=('FG', 'BG'),
+        help='for confident foreground and background, shares of the largest value: in place of the background '
+        'channel, which then only holds the classes back (ir)',
+    )
     for name, default in crf_settings().items():
         parser.add_argument(
             f'--{name.replace("_", "-")}', type=type(default), default=default, help='of the CRF (%(default)s)'
@@ -72,6 +80,7 @@ def main() -> int:
             args.out,
             crf={name: getattr(args, name) for name in crf_settings()},
             background_scale=args.background_scale,
+            thresholds=None if args.thresholds is None else tuple(args.thresholds),
             overwrite=args.overwrite,
             jobs=args.jobs,
         )

@@ -60,6 +60,7 @@ def refine_labels(
     *,
     crf: Mapping[str, float] | None = None,
     background_scale: float = BACKGROUND_SCALE,
+    thresholds: tuple[float, float] | None = None,
     overwrite: bool = False,
     jobs: int = 1,
 ) -> Written:
@@ -73,6 +74,8 @@ def refine_labels(
         out_dir: Folder to write.
         crf: Numbers of the CRF that are not the published ones, as in :func:`~sipe_mmseg.refinement.dense_crf`.
         background_scale: Factor of the background channel for confident background (``'ir'``).
+        thresholds: For confident foreground and background in its place (``'ir'``); see
+            :func:`~sipe_mmseg.refinement.ir_labels`.
         overwrite: Remove files in ``out_dir`` that are made with other settings.
         jobs: Number of processes; 1 works in this one.
 
@@ -101,7 +104,10 @@ def refine_labels(
         'dataset': dataset_settings(dataset),
     }
     if method == 'ir':
-        settings['background_scale'] = background_scale
+        rule: dict[str, Any] = (
+            dict(background_scale=background_scale) if thresholds is None else dict(thresholds=list(thresholds))
+        )
+        settings.update(rule)
     target.start(settings, overwrite)
     missing = set(target.missing(ids))
     infos = [dataset.get_data_info(index) for index, name in enumerate(ids) if name in missing]
@@ -119,7 +125,7 @@ def refine_labels(
         work = partial(write_crf_labels, **arguments)
     else:
         made_with = source.digest() or None
-        work = partial(write_ir_labels, background_scale=background_scale, made_with=made_with, **arguments)
+        work = partial(write_ir_labels, rule=rule, made_with=made_with, **arguments)
     with Progress(len(tasks)) as progress:
         for _ in _each_done(work, tasks, jobs):
             progress.advance()
@@ -174,10 +180,10 @@ def write_ir_labels(
     class_names: Sequence[str],
     palette: Sequence[Sequence[int]],
     crf: Mapping[str, Any],
-    background_scale: float,
+    rule: Mapping[str, Any],
     made_with: str | None,
 ) -> None:
-    """IR labels of one image from its CAM file.
+    """IR labels of one image from its CAM file, by the ``background_scale`` or ``thresholds`` in ``rule``.
 
     Raises:
         ValueError: If the CAM file is not one of this image, or made with other settings than ``made_with``.
@@ -193,7 +199,7 @@ def write_ir_labels(
             f'{sorted(task.classes)}: is it the file of another image or data set?'
         )
     keys = np.concatenate([[0], cam.classes])
-    labels = ir_labels(image, resize_cam(cam.is_cam, size), keys, background_scale=background_scale, **crf)
+    labels = ir_labels(image, resize_cam(cam.is_cam, size), keys, **rule, **crf)
     write_label_png(task.target, labels, palette)
 
 

@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ..refinement.foreground import held_back_by_background
 from ..refinement.random_walk import random_walk
 from .irn_head import GRID_STRIDE
 from .prototypes import resize_bilinear
@@ -28,6 +29,11 @@ class IRNTestSettings:
         radius: Radius of the walk's steps, in cells of the grid of stride 4.
         beta: Exponent of the affinities.
         exp_times: The walk has 2 ** ``exp_times`` steps.
+        background_threshold: None lets the background's IS-CAM walk beside the classes', as published with SIPE. A
+            number in (0, 1) lets only the classes walk, each held back by the background
+            (:func:`~sipe_mmseg.refinement.foreground.held_back_by_background`), and makes background of what stays
+            below this share of the largest value, as IRN does with plain CAMs (there 0.25 for VOC). Better where the
+            boundaries leak: a background that walks drowns small objects (docs/results.md).
     """
 
     min_size: int = 512
@@ -36,6 +42,14 @@ class IRNTestSettings:
     radius: int = 5
     beta: float = 10.0
     exp_times: int = 8
+    background_threshold: float | None = None
+
+    def __post_init__(self) -> None:
+        threshold = self.background_threshold
+        if threshold is not None and not 0 < threshold < 1:
+            raise ValueError(
+                f'model.test_cfg.background_threshold is {threshold!r}: it must be between 0 and 1, or None'
+            )
 
 
 @MODELS.register_module()
@@ -61,7 +75,7 @@ class IRNSegmentor(EncoderDecoder):
         init_cfg: As in MMEngine.
 
     Raises:
-        ValueError: If ``test_cfg`` has an unknown key.
+        ValueError: If ``test_cfg`` has an unknown key, or a threshold out of range.
     """
 
     def __init__(
@@ -94,6 +108,7 @@ class IRNSegmentor(EncoderDecoder):
                 f'model.test_cfg has no {", ".join(sorted(unknown))}; '
                 f'there are {", ".join(IRNTestSettings.__dataclass_fields__)}'
             )
+        IRNTestSettings(**(test_cfg or {}))
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)
         self.freeze_backbone = freeze_backbone
@@ -128,8 +143,8 @@ class IRNSegmentor(EncoderDecoder):
 
         Returns:
             The samples with ``pred_sem_seg`` (1, H, W) at the image's size, ``refined`` with ``scores``
-            (n + 1, H, W) in [0, 1], the walk's result divided by its maximum, and ``boundary`` (1, ceil(H/4),
-            ceil(W/4)) in [0, 1].
+            (n + 1, H, W) in [0, 1], the walk's result divided by its maximum (for background the threshold, if there
+            is one), and ``boundary`` (1, ceil(H/4), ceil(W/4)) in [0, 1].
 
         Raises:
             ValueError: If a sample has no IS-CAM, or one of other classes than its image-level labels.
@@ -142,11 +157,16 @@ class IRNSegmentor(EncoderDecoder):
         ):
             classes, is_cam = _cam_of(sample)
             boundary = self.boundary(image[:, :height, :width])
-            activation = resize_bilinear(is_cam[None], boundary.shape)[0] ** settings.cam_power
+            activation = resize_bilinear(is_cam[None], boundary.shape)[0]
+            if settings.background_threshold is not None:
+                activation = held_back_by_background(activation)
+            activation = activation**settings.cam_power
             walked = random_walk(activation, boundary, settings.radius, settings.beta, settings.exp_times)
             scores = F.interpolate(walked[None], scale_factor=GRID_STRIDE, mode='bilinear', align_corners=False)[0]
             scores = scores[:, :height, :width]
             scores = scores / scores.max().clamp_min(torch.finfo(scores.dtype).tiny)
+            if settings.background_threshold is not None:
+                scores[0] = settings.background_threshold
             keys = torch.cat([classes.new_zeros(1), classes])
             sample.set_data(
                 dict(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .foreground import held_back_by_background
 from .label_values import IGNORE_INDEX
 
 
@@ -135,7 +136,13 @@ def dense_crf_probabilities(
 
 
 def ir_labels(
-    image: np.ndarray, is_cam: np.ndarray, keys: np.ndarray, *, background_scale: float = 0.5, **crf: Any
+    image: np.ndarray,
+    is_cam: np.ndarray,
+    keys: np.ndarray,
+    *,
+    background_scale: float = 0.5,
+    thresholds: tuple[float, float] | None = None,
+    **crf: Any,
 ) -> np.ndarray:
     """Training labels of IRN: where IS-CAM and the CRF are sure of a class, and where they are sure of background.
 
@@ -147,6 +154,10 @@ def ir_labels(
         is_cam: IS-CAM (n + 1, H, W) of the background, which comes first, and the image's own n classes.
         keys: Class index (n + 1,) of each channel; the first is 0, the others are different and in 1 .. 254.
         background_scale: Factor of the background channel in the second run.
+        thresholds: None for the two runs published with SIPE, above. Two numbers for those of IRN: in the first run a
+            class competes with the first number, in the second run with the second; classes are held back by the
+            background (:func:`~sipe_mmseg.refinement.foreground.held_back_by_background`) and divided by their
+            largest value. IRN's own, for plain CAMs, are 0.3 and 0.05.
         **crf: Settings of :func:`dense_crf`.
 
     Returns:
@@ -176,10 +187,16 @@ def ir_labels(
         raise ValueError('is_cam has values that are infinite or not a number')
     if not 0 <= background_scale <= 1:
         raise ValueError(f'background_scale must be in [0, 1], not {background_scale}')
-    held_back = np.concatenate([is_cam[:1] * background_scale, is_cam[1:]])
-    foreground, background = (
-        keys[dense_crf(image, scores.argmax(axis=0), len(keys), **crf)] for scores in (is_cam, held_back)
-    )
+    if thresholds is None:
+        runs = [is_cam, np.concatenate([is_cam[:1] * background_scale, is_cam[1:]])]
+    else:
+        high, low = thresholds
+        if not 1 > high >= low > 0:
+            raise ValueError(f'thresholds are {high} and {low}, but must be in (0, 1), the first not below the second')
+        weakened = held_back_by_background(is_cam)[1:]
+        weakened = weakened / max(weakened.max(initial=0), np.finfo(np.float32).tiny)
+        runs = [np.concatenate([np.full_like(is_cam[:1], value), weakened]) for value in (high, low)]
+    foreground, background = (keys[dense_crf(image, run.argmax(axis=0), len(keys), **crf)] for run in runs)
     sure = np.where((foreground == 0) & (background == 0), 0, IGNORE_INDEX)
     return np.where(foreground > 0, foreground, sure).astype(np.uint8)
 

@@ -131,6 +131,41 @@ def test_prediction_step_by_step(classes: list[int]) -> None:
     torch.testing.assert_close(found.boundary.data[0].double(), torch.from_numpy(boundary), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize('classes', [[2], [1, 4], []])
+def test_threshold_in_place_of_a_walking_background(classes: list[int]) -> None:
+    """Class by class: weakened where background is strong, walked alone, compared with a share of the largest value."""
+    threshold = 0.4
+    model = build(test_cfg=SETTINGS | dict(background_threshold=threshold)).eval()
+    size = (41, 34)
+    image, sample = draw_image(*size), make_sample(size, classes)
+    with torch.no_grad():
+        (found,) = model.predict(image[None], [sample])
+        boundary = boundary_by_hand(model, image, (48, 48)).double().numpy()
+    background, *others = sample.cam.is_cam.double().numpy()
+    pixels = [torch.full((1, *size), 0.0).double()]
+    for is_cam in others:
+        walked = walk_by_hand((is_cam * (1 - background))[None] ** 1.5, boundary, radius=5, beta=10, steps=2**3)
+        enlarged = F.interpolate(torch.from_numpy(walked)[None], scale_factor=4, mode='bilinear', align_corners=False)
+        pixels.append(enlarged[0, :, : size[0], : size[1]])
+    expected = torch.cat(pixels)
+    if classes:
+        expected /= expected.max()
+    expected[0] = threshold
+    torch.testing.assert_close(found.refined.scores, expected.float(), rtol=0, atol=1e-4)
+    keys = torch.tensor([0, *classes])
+    assert torch.equal(found.pred_sem_seg.data[0], keys[found.refined.scores.argmax(dim=0)])
+    assert set(found.pred_sem_seg.data.unique().tolist()) == {0, *classes}
+
+
+def test_with_a_threshold_a_class_without_is_cam_is_background() -> None:
+    model = build(test_cfg=SETTINGS | dict(background_threshold=0.1)).eval()
+    sample = make_sample((40, 48), [2])
+    sample.cam.is_cam[1:] = 0
+    with torch.no_grad():
+        (found,) = model.predict(draw_image(40, 48)[None], [sample])
+    assert found.pred_sem_seg.data.unique().tolist() == [0]
+
+
 def test_maps_of_another_stride_are_resized_before_the_power() -> None:
     model = build().eval()
     sample = make_sample((40, 48), [3])
@@ -252,6 +287,11 @@ class TestErrors:
     def test_unknown_setting(self) -> None:
         with pytest.raises(ValueError, match=r'model\.test_cfg has no betta; there are min_size, .*beta'):
             build(test_cfg=dict(betta=8))
+
+    @pytest.mark.parametrize('threshold', [0, 1.0, -0.2, 25])
+    def test_threshold_out_of_range(self, threshold: float) -> None:
+        with pytest.raises(ValueError, match=rf'background_threshold is {threshold}: it must be between 0 and 1'):
+            build(test_cfg=dict(background_threshold=threshold))
 
     def test_no_class_scores_without_cam(self) -> None:
         with pytest.raises(TypeError, match='no class scores of its own'):

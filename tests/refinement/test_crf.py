@@ -195,6 +195,39 @@ def test_ir_labels_are_made_of_two_runs() -> None:
     np.testing.assert_array_equal(whole, keys[is_cam.argmax(axis=0)])
 
 
+@needs_crf
+def test_ir_labels_with_thresholds() -> None:
+    image, areas = picture(height=40, width=50)
+    rng = np.random.default_rng(0)
+    is_cam = np.eye(3)[areas].transpose(2, 0, 1) * 0.3 + rng.random((3, 40, 50)) * 0.3
+    is_cam[0, :10, :33] = 1  # background beyond doubt
+    is_cam[:, 20:, 25:] = np.array([0.3, 0.1, 0.35])[:, None, None]  # between the thresholds, and of another colour
+    image[20:, 25:] = [230, 230, 40]
+    keys = np.array([0, 7, 20])
+    weakened = np.stack([is_cam[k] * (1 - is_cam[0]) for k in (1, 2)])
+    weakened /= weakened.max()
+    runs = [np.stack([np.full((40, 50), threshold), *weakened]).argmax(axis=0) for threshold in (0.6, 0.2)]
+    first, second = (dense_crf(image, run, 3) for run in runs)
+    expected = np.where(first > 0, keys[first], np.where(second == 0, 0, 255))
+    found = ir_labels(image, is_cam, keys, thresholds=(0.6, 0.2))
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, expected)
+    assert set(np.unique(found)) == {0, 7, 20, 255}
+
+
+def test_ir_labels_with_thresholds_of_background_alone(without_pydensecrf: None) -> None:
+    image, _ = picture()
+    is_cam = np.ones((1, *image.shape[:2]))
+    assert not ir_labels(image, is_cam, np.array([0]), thresholds=(0.3, 0.05)).any()
+
+
+@needs_crf
+def test_with_thresholds_a_class_without_is_cam_is_background() -> None:
+    image, _ = picture()
+    is_cam = np.stack([np.ones(image.shape[:2]), np.zeros(image.shape[:2])])
+    assert not ir_labels(image, is_cam, np.array([0, 3]), thresholds=(0.3, 0.05)).any()
+
+
 def test_ir_labels_of_background_alone(without_pydensecrf: None) -> None:
     image, _ = picture()
     assert not ir_labels(image, np.ones((1, *image.shape[:2])), np.array([0])).any()
@@ -274,6 +307,9 @@ def test_wrong_probabilities(probabilities: np.ndarray, settings: dict, message:
         (SOFT, [0, 2, -1], {}, 'in 1 .. 254'),
         (SOFT * np.nan, [0, 1, 2], {}, 'not a number'),
         (SOFT, [0, 1, 2], dict(background_scale=2), 'background_scale .* not 2'),
+        (SOFT, [0, 1, 2], dict(thresholds=(0.2, 0.4)), r'thresholds are 0\.2 and 0\.4, .* first not below the second'),
+        (SOFT, [0, 1, 2], dict(thresholds=(1, 0.4)), 'thresholds are 1 and'),
+        (SOFT, [0, 1, 2], dict(thresholds=(0.4, 0)), 'thresholds are 0.4 and 0,'),
     ],
 )
 def test_wrong_ir_arguments(is_cam: np.ndarray, keys: list[int], settings: dict, message: str) -> None:

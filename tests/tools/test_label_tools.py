@@ -337,6 +337,9 @@ def test_ir_labels_of_cam_files(home: Path, done: Path, tmp_path: Path, capsys: 
     (done / 'cams' / 'settings.json').write_text('{"checkpoint_sha256": "other"}')
     assert refine('ir', done / 'cams', out, '--jobs', '1', '--background-scale', '0.4') == 1
     assert 'source.settings_sha256: was "' in capsys.readouterr().err
+    # Thresholds are another rule.
+    assert refine('ir', done / 'cams', out, '--jobs', '1', '--thresholds', '0.4', '0.1') == 1
+    assert 'thresholds.0: was not set, now 0.4' in capsys.readouterr().err
     # Some CAM files are still those of the old checkpoint.
     assert refine('ir', done / 'cams', tmp_path / 'new', '--jobs', '1') == 1
     assert f'{TRAIN[0]}.npz: made with another checkpoint' in capsys.readouterr().err
