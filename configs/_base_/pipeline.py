@@ -13,6 +13,7 @@ seg_labels = dict(irn_crf='{work_dir}/labels/irn_crf')
 # More words for the commands, such as ['--cfg-options', 'train_cfg.max_epochs=10'].
 sipe_options = []
 cam_options = []
+ir_options = []
 irn_options = []
 seg_options = []
 seg_test_options = []
@@ -68,7 +69,8 @@ stages = [
     ),
     dict(
         name='make_ir_labels',
-        run='tools/refine_labels.py ir {sipe_config} {work_dir}/cams --split {split} --out {work_dir}/ir_labels',
+        run='tools/refine_labels.py ir {sipe_config} {work_dir}/cams --split {split} --out {work_dir}/ir_labels '
+        '{ir_options}',
         needs=['{work_dir}/cams'],
         makes=['{work_dir}/ir_labels'],
         modules=['pydensecrf'],
