@@ -17,6 +17,9 @@ from .irn_head import GRID_STRIDE
 from .prototypes import resize_bilinear
 from .sipe_segmentor import unpadded_sizes
 
+TRUE_BOUNDARY = 0.98
+"""Value of a boundary taken from a mask."""
+
 
 @dataclass(frozen=True)
 class IRNTestSettings:
@@ -34,6 +37,8 @@ class IRNTestSettings:
             (:func:`~sipe_mmseg.refinement.foreground.held_back_by_background`), and makes background of what stays
             below this share of the largest value, as IRN does with plain CAMs (there 0.25 for VOC). Better where the
             boundaries leak: a background that walks drowns small objects (docs/results.md).
+        true_boundaries: Takes the boundaries from the masks instead of the network, to tell how much better ones would
+            bring.
     """
 
     min_size: int = 512
@@ -43,6 +48,7 @@ class IRNTestSettings:
     beta: float = 10.0
     exp_times: int = 8
     background_threshold: float | None = None
+    true_boundaries: bool = False
 
     def __post_init__(self) -> None:
         threshold = self.background_threshold
@@ -147,7 +153,8 @@ class IRNSegmentor(EncoderDecoder):
             is one), and ``boundary`` (1, ceil(H/4), ceil(W/4)) in [0, 1].
 
         Raises:
-            ValueError: If a sample has no IS-CAM, or one of other classes than its image-level labels.
+            ValueError: If a sample has no IS-CAM, or one of other classes than its image-level labels; or no mask,
+                where boundaries are taken from masks.
         """
         if data_samples is None:
             raise ValueError(_NO_CAM.format('an image'))
@@ -156,7 +163,7 @@ class IRNSegmentor(EncoderDecoder):
             inputs, unpadded_sizes(inputs, data_samples), data_samples, strict=True
         ):
             classes, is_cam = _cam_of(sample)
-            boundary = self.boundary(image[:, :height, :width])
+            boundary = true_boundary(sample) if settings.true_boundaries else self.boundary(image[:, :height, :width])
             activation = resize_bilinear(is_cam[None], boundary.shape)[0]
             if settings.background_threshold is not None:
                 activation = held_back_by_background(activation)
@@ -194,6 +201,29 @@ class IRNSegmentor(EncoderDecoder):
         pair = F.pad(pair, (0, padded[1] - image.shape[-1], 0, padded[0] - image.shape[-2]))
         logits = self.decode_head.boundary(self.extract_feat(pair))[:, 0, :height, :width].float()
         return ((logits[0] + logits[1].flip(-1)) / 2).sigmoid()
+
+
+def true_boundary(sample: SegDataSample) -> Tensor:
+    """Boundary map (ceil(H/4), ceil(W/4)) of a sample's mask: high in cells that have a neighbour of another value.
+
+    It is not quite 1, so that these cells keep their own IS-CAM, which nothing else reaches.
+
+    Raises:
+        ValueError: If the sample has no mask.
+    """
+    if 'gt_sem_seg' not in sample:
+        raise ValueError(
+            f'{sample.metainfo.get("img_path", "an image")} has no mask: model.test_cfg.true_boundaries needs one'
+        )
+    cells = sample.gt_sem_seg.data[0, ::GRID_STRIDE, ::GRID_STRIDE]
+    edge = torch.zeros_like(cells, dtype=torch.bool)
+    for differs, one, other in (
+        (cells[1:] != cells[:-1], edge[1:], edge[:-1]),
+        (cells[:, 1:] != cells[:, :-1], edge[:, 1:], edge[:, :-1]),
+    ):
+        one |= differs
+        other |= differs
+    return edge * TRUE_BOUNDARY
 
 
 _NO_CAM = (

@@ -157,6 +157,30 @@ def test_threshold_in_place_of_a_walking_background(classes: list[int]) -> None:
     assert set(found.pred_sem_seg.data.unique().tolist()) == {0, *classes}
 
 
+def test_true_boundaries_are_where_the_masks_cells_differ() -> None:
+    model = build(test_cfg=SETTINGS | dict(true_boundaries=True)).eval()
+    sample = make_sample((41, 34), [2])
+    mask = torch.zeros(1, 41, 34, dtype=torch.uint8)
+    mask[0, 10:30, 8:] = 2
+    mask[0, 30:, 20:] = 255
+    sample.gt_sem_seg = PixelData(data=mask)
+    with torch.no_grad():
+        (found,) = model.predict(draw_image(41, 34)[None], [sample])
+    cells = mask[0, ::4, ::4].tolist()
+    assert (len(cells), len(cells[0])) == (11, 9)
+    for y, row in enumerate(cells):
+        for x, value in enumerate(row):
+            around = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
+            near = [cells[r][c] for r, c in around if 0 <= r < 11 and 0 <= c < 9]
+            assert float(found.boundary.data[0, y, x]) == pytest.approx(0.98 if set(near) != {value} else 0)
+
+
+def test_true_boundaries_need_a_mask() -> None:
+    model = build(test_cfg=SETTINGS | dict(true_boundaries=True)).eval()
+    with pytest.raises(ValueError, match=r'has no mask: model\.test_cfg\.true_boundaries needs one'):
+        model.predict(draw_image(40, 48)[None], [make_sample((40, 48), [2])])
+
+
 def test_with_a_threshold_a_class_without_is_cam_is_background() -> None:
     model = build(test_cfg=SETTINGS | dict(background_threshold=0.1)).eval()
     sample = make_sample((40, 48), [2])
