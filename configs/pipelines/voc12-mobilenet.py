@@ -8,6 +8,7 @@ inputs = ['{data_root}/JPEGImages', '{data_root}/image_labels.json', '{data_root
 sipe_config = 'configs/sipe/sipe_mobilenet-v2-alphamap_1xb16-15e_voc12-320x320.py'
 irn_config = 'configs/irn/irn_mobilenet-v2_1xb16-15e_voc12-320x320.py'
 seg_config = 'configs/deeplabv3plus/deeplabv3plus_mobilenet-v2_1xb8-1500i_voc12pseudo-321x321.py'
+ir_options = ['--thresholds', '0.4', '0.1']  # surer than the published rule here (docs/results.md)
 split = 'ImageSets/Segmentation/train.txt'
 score_split = 'ImageSets/Segmentation/train.txt'
 seg_labels = dict(
