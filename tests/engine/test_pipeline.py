@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -389,15 +391,12 @@ def processes_with(word: str) -> list[int]:
     return found
 
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='uses /proc and prctl')
-@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_nothing_goes_on_behind_a_stopped_pipeline(place, number):
-    word = f'sleeper-{os.getpid()}-{number}'
-    Path('sleep.py').write_text("import time; open('begun', 'w').close(); time.sleep(600)")
-    Path('pipeline.py').write_text(f"work_dir = 'w'\nstages = [dict(name='sleep', run='sleep.py {word}')]\n")
-    tool = Path(__file__).parents[2] / 'tools/run_pipeline.py'
+@contextmanager
+def begun_process(*command: str) -> Iterator[subprocess.Popen]:
+    """A Python command of a group of its own, from the moment it (or its child) has made a file ``begun``."""
     process = subprocess.Popen(
-        [sys.executable, str(tool), 'pipeline.py'],
+        [sys.executable, *command],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -409,11 +408,22 @@ def test_nothing_goes_on_behind_a_stopped_pipeline(place, number):
         while not Path('begun').exists():
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.1)
+        yield process
+    finally:
+        process.kill()
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='uses /proc and prctl')
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_goes_on_behind_a_stopped_pipeline(place, number):
+    word = f'sleeper-{os.getpid()}-{number}'
+    Path('sleep.py').write_text("import time; open('begun', 'w').close(); time.sleep(600)")
+    Path('pipeline.py').write_text(f"work_dir = 'w'\nstages = [dict(name='sleep', run='sleep.py {word}')]\n")
+    tool = Path(__file__).parents[2] / 'tools/run_pipeline.py'
+    with begun_process(str(tool), 'pipeline.py') as process:
         # Ctrl-C reaches the whole foreground group, the others one process.
         (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
         _, errors = process.communicate(timeout=60)
-    finally:
-        process.kill()
     for _ in range(100):
         left = processes_with(word)
         if not left:
@@ -445,24 +455,11 @@ def test_an_interrupt_of_the_runner_alone_reaches_the_command(place, sent, recei
         f'pipeline._SECONDS_TO_END = {0.2 if sent == 1 else 60}\n'
         "print(pipeline._run_child([sys.executable, 'child.py'], {}))"
     )
-    process = subprocess.Popen(
-        [sys.executable, 'runner.py'],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not Path('begun').exists():
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.1)
+    with begun_process('runner.py') as process:
         for _ in range(sent):
             os.kill(process.pid, signal.SIGINT)
             time.sleep(1)  # Popen.wait takes two within a quarter of a second for one
         said, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
     assert Path('hit').read_text() == received
     assert said.strip() == str(-signal.SIGINT)
 
