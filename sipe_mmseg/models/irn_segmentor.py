@@ -37,8 +37,6 @@ class IRNTestSettings:
             (:func:`~sipe_mmseg.refinement.foreground.held_back_by_background`), and makes background of what stays
             below this share of the largest value, as IRN does with plain CAMs (there 0.25 for VOC). Better where the
             boundaries leak: a background that walks drowns small objects (docs/results.md).
-        boundary_scales: Sizes of the image, as factors, at which boundaries are looked for; their mean is taken. A
-            larger image shows a small encoder finer boundaries (docs/results.md), at the square of the scale in time.
         true_boundaries: Takes the boundaries from the masks instead of the network, to tell how much better ones would
             bring.
     """
@@ -50,13 +48,9 @@ class IRNTestSettings:
     beta: float = 10.0
     exp_times: int = 8
     background_threshold: float | None = None
-    boundary_scales: Sequence[float] = (1.0,)
     true_boundaries: bool = False
 
     def __post_init__(self) -> None:
-        scales = self.boundary_scales
-        if not isinstance(scales, Sequence) or not scales or not all(scale > 0 for scale in scales):
-            raise ValueError(f'model.test_cfg.boundary_scales is {scales!r}: it must be a list of numbers above 0')
         threshold = self.background_threshold
         if threshold is not None and not 0 < threshold < 1:
             raise ValueError(
@@ -193,34 +187,20 @@ class IRNSegmentor(EncoderDecoder):
     def boundary(self, image: Tensor) -> Tensor:
         """Boundary map of one preprocessed image (3, H, W), fused with its mirror's: (ceil(H/4), ceil(W/4)) in [0, 1].
 
-        With several ``boundary_scales``, the mean of the maps of the image at these sizes.
+        Both are padded with 0 at right and bottom, to ``min_size`` or, beyond it, to a multiple of ``size_divisor``.
         """
         settings = IRNTestSettings(**(self.test_cfg or {}))
-        maps = []
-        for scale in settings.boundary_scales:
-            resized = resize_bilinear(image[None], [round(side * scale) for side in image.shape[-2:]])[0]
-            found = self._boundary_at_one_scale(resized, settings)
-            maps.append(resize_bilinear(found[None, None], _grid_of(image))[0, 0])
-        return torch.stack(maps).mean(dim=0)
-
-    def _boundary_at_one_scale(self, image: Tensor, settings: IRNTestSettings) -> Tensor:
-        """Both image and mirror are padded with 0 at right and bottom, to ``min_size`` or a multiple of the divisor."""
         padded = [
             settings.min_size
             if side <= settings.min_size
             else -(-side // settings.size_divisor) * settings.size_divisor
             for side in image.shape[-2:]
         ]
-        height, width = _grid_of(image)
+        height, width = (-(-side // GRID_STRIDE) for side in image.shape[-2:])
         pair = torch.stack([image, image.flip(-1)])
         pair = F.pad(pair, (0, padded[1] - image.shape[-1], 0, padded[0] - image.shape[-2]))
         logits = self.decode_head.boundary(self.extract_feat(pair))[:, 0, :height, :width].float()
         return ((logits[0] + logits[1].flip(-1)) / 2).sigmoid()
-
-
-def _grid_of(image: Tensor) -> list[int]:
-    """Height and width of the walk's grid over an image (3, H, W)."""
-    return [-(-side // GRID_STRIDE) for side in image.shape[-2:]]
 
 
 def true_boundary(sample: SegDataSample) -> Tensor:

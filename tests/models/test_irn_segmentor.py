@@ -108,19 +108,6 @@ def test_boundary_is_fused_with_the_mirrors_before_the_sigmoid(size: tuple[int, 
     assert found.std() > 0.05
 
 
-def test_boundaries_of_several_scales_are_averaged() -> None:
-    """Of the image made larger and smaller, each found as that of an image of its own, then on the image's own grid."""
-    image = draw_image(46, 60)
-    model = build(test_cfg=SETTINGS | dict(boundary_scales=[1, 1.5, 0.5])).eval()
-    with torch.no_grad():
-        maps = [boundary_by_hand(model, image, (48, 64))]
-        for size, padded in (((69, 90), (80, 96)), ((23, 30), (48, 48))):
-            resized = F.interpolate(image[None], size=size, mode='bilinear')[0]
-            found = boundary_by_hand(model, resized, padded)
-            maps.append(F.interpolate(found[None, None], size=(12, 15), mode='bilinear')[0, 0])
-        torch.testing.assert_close(model.boundary(image), sum(maps) / 3)
-
-
 @pytest.mark.parametrize('classes', [[2], [1, 4], []])
 def test_prediction_step_by_step(classes: list[int]) -> None:
     model = build().eval()
@@ -329,11 +316,6 @@ class TestErrors:
     def test_threshold_out_of_range(self, threshold: float) -> None:
         with pytest.raises(ValueError, match=rf'background_threshold is {threshold}: it must be between 0 and 1'):
             build(test_cfg=dict(background_threshold=threshold))
-
-    @pytest.mark.parametrize('scales', [[], 1.5, (1, 0)])
-    def test_scales_that_are_none(self, scales: Any) -> None:
-        with pytest.raises(ValueError, match=r'boundary_scales is .*: it must be a list of numbers above 0'):
-            build(test_cfg=dict(boundary_scales=scales))
 
     def test_no_class_scores_without_cam(self) -> None:
         with pytest.raises(TypeError, match='no class scores of its own'):
