@@ -25,10 +25,9 @@ model = dict(
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
-    dict(type='RandomScaleResize', min_scale=0.5, max_scale=1.5),
+    dict(type='RandomScaleResize', min_scale=0.75, max_scale=1.25),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
@@ -46,6 +45,12 @@ val_dataloader = dict(
     dataset=dict(ann_file='ImageSets/Segmentation/val.txt', pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
+# Twelve times through 1000 images is little: AdamW and a gentle augmentation come further in it than SGD and the usual one.
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='AdamW', lr=1e-4, weight_decay=0.01),
+    paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=10.0))),
+)
+param_scheduler = [dict(type='PolyLR', eta_min=0.0, power=0.9, by_epoch=False)]
 train_cfg = dict(max_iters=1500, val_interval=1500)
 default_hooks = dict(checkpoint=dict(interval=500))
 custom_hooks = [dict(type='ImagesPerSecondHook'), dict(type='IterationSeedHook'), dict(type='ChannelsLastHook')]
