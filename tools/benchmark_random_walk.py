@@ -1,10 +1,12 @@
 """Time and memory of the random walk, side by side with the published, dense way.
 
     python tools/benchmark_random_walk.py > table.md
+    python tools/benchmark_random_walk.py --irn configs/irn/irn_r50_1xb32-3e_coco14-512x512.py
 
 Both ways take the published numbers (radius 5, beta 10, 2^8 steps). Above --dense-limit the dense way is extrapolated
 from the largest grid it was run on: time with the third power of the number of pixels, memory with the second.
-Needs Linux for the memory; each figure of it comes from a process of its own.
+Needs Linux for the memory; each figure of it comes from a process of its own. With --irn, what IRN costs for one
+image: its boundaries, found in the image and its mirror (random weights cost what trained ones do), and the walk.
 """
 
 import argparse
@@ -18,9 +20,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor
 
 from sipe_mmseg import __version__
+from sipe_mmseg.models.irn_head import GRID_STRIDE
 from sipe_mmseg.refinement import random_walk
 from sipe_mmseg.refinement.pixel_pairs import at_pairs, half_disc, path
 
@@ -95,6 +100,25 @@ def cost(walk: Walk, grid: tuple[int, int], classes: int, device: str, repeats: 
         return Cost(measured, pool.apply(peak_megabytes, (walk, grid, classes, device)))
 
 
+def irn_boundaries(config: Config, size: tuple[int, int], device: str) -> Callable[[], Tensor]:
+    """What finds the boundaries in an image of a size with a config's network, at random weights."""
+    init_default_scope(config.default_scope)
+    config.model.backbone.init_cfg = None
+    model = MODELS.build(config.model).to(device).eval()
+    image = torch.rand(3, *size, device=device)
+    return torch.no_grad()(lambda: model.boundary(image))
+
+
+def print_irn(path: str, grid: tuple[int, int], classes: int, device: str, repeats: int) -> None:
+    size = (grid[0] * GRID_STRIDE, grid[1] * GRID_STRIDE)
+    find = irn_boundaries(Config.fromfile(path), size, device)
+    boundaries = seconds(lambda *_: find(), inputs(grid, classes, device), repeats)
+    walk = seconds(random_walk, inputs(grid, classes, device), repeats)
+    print('| image | boundaries, s | walk, s | images per second |')
+    print('|---|---|---|---|')
+    print(f'| {size[0]} x {size[1]} | {boundaries:.3f} | {walk:.3f} | {1 / (boundaries + walk):.2f} |')
+
+
 def machine(device: str) -> str:
     """What the figures were measured with, in one line."""
     cpuinfo = Path('/proc/cpuinfo')
@@ -130,6 +154,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--repeats', type=int, default=9, help='walks that the median is taken of (default: 9)')
     parser.add_argument('--dense-repeats', type=int, default=1, help='the same for the dense way (default: 1)')
     parser.add_argument('--device', default='cpu', help='where to walk, such as cuda (default: cpu)')
+    parser.add_argument(
+        '--irn', metavar='CONFIG', help='what IRN costs for an image of the last grid, in place of the dense way'
+    )
     args = parser.parse_args()
     if args.grids[0][0] * args.grids[0][1] > args.dense_limit:
         parser.error('--dense-limit leaves no grid to run the dense way on')
@@ -139,6 +166,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     args = parse_args()
     print(f'{machine(args.device)}; {args.classes} maps\n')
+    if args.irn:
+        print_irn(args.irn, args.grids[-1], args.classes, args.device, args.repeats)
+        return 0
     print('| grid | dense, s | dense, MB | here, s | here, MB | times faster | largest difference¹ |')
     print('|---|---|---|---|---|---|---|')
     for grid in args.grids:

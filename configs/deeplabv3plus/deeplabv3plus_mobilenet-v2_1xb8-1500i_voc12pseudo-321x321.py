@@ -45,7 +45,7 @@ val_dataloader = dict(
     dataset=dict(ann_file='ImageSets/Segmentation/val.txt', pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
-# Twelve times through 1000 images is little: AdamW and a gentle augmentation come further in it than SGD and the usual one.
+# Twelve times through 1000 images is little: in it, AdamW and a gentle augmentation come further than what is usual.
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=1e-4, weight_decay=0.01),
     paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=10.0))),

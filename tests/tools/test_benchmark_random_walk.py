@@ -30,3 +30,13 @@ def test_memory_of_the_dense_way_is_seen() -> None:
     dense, here = (float(row.split('|')[column]) for column in (3, 5))
     assert 2 * 4 * 1200**2 / 1e6 <= dense + 1 < 100
     assert here < dense
+
+
+def test_what_irn_costs_for_an_image() -> None:
+    config = PATH.parents[1] / 'configs/irn/irn_r18_1xb16-6e_shapes-160x160.py'
+    command = [sys.executable, str(PATH), '--irn', str(config), '--grids', '10x12', '--repeats', '1']
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (row,) = [line for line in output.splitlines() if line.startswith('| 40 x 48 |')]
+    boundaries, walk, rate = (float(cell) for cell in row.split('|')[2:5])
+    assert boundaries > 0
+    assert 1 / rate == pytest.approx(boundaries + walk, abs=2e-3)  # each is rounded
