@@ -158,7 +158,7 @@ def parse_args() -> argparse.Namespace:
         '--irn', metavar='CONFIG', help='what IRN costs for an image of the last grid, in place of the dense way'
     )
     args = parser.parse_args()
-    if args.grids[0][0] * args.grids[0][1] > args.dense_limit:
+    if not args.irn and args.grids[0][0] * args.grids[0][1] > args.dense_limit:
         parser.error('--dense-limit leaves no grid to run the dense way on')
     return args
 

@@ -43,8 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--background-scale',
         type=float,
-        default=BACKGROUND_SCALE,
-        help='factor of the background channel for confident background (ir, default: %(default)s)',
+        help=f'factor of the background channel for confident background (ir, default: {BACKGROUND_SCALE})',
     )
     parser.add_argument(
         '--thresholds',
@@ -64,6 +63,10 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.jobs < 1:
         parser.error('--jobs must be at least 1')
+    if args.method == 'crf' and (args.thresholds or args.background_scale is not None):
+        parser.error('--thresholds and --background-scale are for ir: the CRF alone has no such numbers')
+    if args.thresholds and args.background_scale is not None:
+        parser.error('--thresholds takes the place of --background-scale: leave one of them out')
     return args
 
 
@@ -79,7 +82,7 @@ def main() -> int:
             args.source,
             args.out,
             crf={name: getattr(args, name) for name in crf_settings()},
-            background_scale=args.background_scale,
+            background_scale=BACKGROUND_SCALE if args.background_scale is None else args.background_scale,
             thresholds=None if args.thresholds is None else tuple(args.thresholds),
             overwrite=args.overwrite,
             jobs=args.jobs,

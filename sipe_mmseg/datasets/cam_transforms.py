@@ -30,7 +30,8 @@ class LoadCAM(BaseTransform):
         self.folder = ResultFolder(Path(cam_dir), '.npz')
         if not self.folder.root.is_dir():
             raise FileNotFoundError(
-                f'LoadCAM: there is no folder {cam_dir}; tools/generate_labels.py --cams writes one'
+                f'LoadCAM: there is no folder {cam_dir}, which tools/generate_labels.py --cams writes; '
+                'the environment variable CAM_FILES names it in the shipped configs'
             )
         self.digest = self.folder.digest() or None
 

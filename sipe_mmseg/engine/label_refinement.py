@@ -103,11 +103,11 @@ def refine_labels(
         'crf': crf_settings(crf),
         'dataset': dataset_settings(dataset),
     }
+    rule: dict[str, Any] = {}
     if method == 'ir':
-        rule: dict[str, Any] = (
-            dict(background_scale=background_scale) if thresholds is None else dict(thresholds=list(thresholds))
-        )
+        rule = dict(background_scale=background_scale) if thresholds is None else dict(thresholds=list(thresholds))
         settings.update(rule)
+    _check_numbers(method, settings['crf'], rule)
     target.start(settings, overwrite)
     missing = set(target.missing(ids))
     infos = [dataset.get_data_info(index) for index, name in enumerate(ids) if name in missing]
@@ -130,6 +130,15 @@ def refine_labels(
         for _ in _each_done(work, tasks, jobs):
             progress.advance()
     return Written(len(ids), len(tasks))
+
+
+def _check_numbers(method: str, crf: Mapping[str, Any], rule: Mapping[str, Any]) -> None:
+    """Raise what the first image would, before anything is written or removed."""
+    image, labels = np.zeros((2, 2, 3), np.uint8), np.eye(2, dtype=np.int64)
+    if method == 'crf':
+        dense_crf(image, labels, num_labels=2, **crf)
+    else:
+        ir_labels(image, np.stack([1 - labels, labels]).astype(np.float32), np.arange(2), **rule, **crf)
 
 
 def crf_settings(changes: Mapping[str, float] | None = None) -> dict[str, float]:

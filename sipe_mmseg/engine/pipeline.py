@@ -24,7 +24,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..datasets.atomic_write import atomic_write
-from ..datasets.result_folder import changed_settings
+from ..datasets.result_folder import changed_settings, file_digest
 
 _PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 _STOPPED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGINT, 128 + signal.SIGTERM)
@@ -83,9 +83,12 @@ class Stage:
         return [sys.executable, *words] if words[0].endswith('.py') else words
 
     def code(self) -> list[str]:
-        """The command's program or script, and the configs and scripts among its words."""
-        files = [word for word in self.words[1:] if word.endswith('.py') and word[0] not in '-@' and '=' not in word]
-        return [self.words[0], *files]
+        """The command's program, and the script and configs among its words."""
+        return [self.words[0], *(word for word in self.words[1:] if _is_python_file(word))]
+
+    def configs(self) -> list[str]:
+        """The Python files after the script, which is the first of them."""
+        return [word for word in self.words if _is_python_file(word)][1:]
 
     def makes_path(self, path: str) -> bool:
         """Whether a path is what this stage writes, or in a folder that it writes."""
@@ -110,9 +113,11 @@ def read_stages(config: Mapping[str, Any]) -> list[Stage]:
 
     Raises:
         ValueError: If a stage lacks its name or command, has a key that means nothing, text where a list should be, or
-            a name that is taken; or if there is no such variable, or one that is made of itself.
+            a name that is taken; if there is no such variable, or one that is made of itself; or if torchrun starts a
+            tool that is not told so.
     """
-    variables = {name: value for name, value in config.items() if isinstance(value, str | int | float | list | dict)}
+    kinds = str | int | float | list | tuple | dict
+    variables = {name: value for name, value in config.items() if isinstance(value, kinds)}
     stages: list[Stage] = []
     for number, described in enumerate(config.get('stages') or (), start=1):
         wrong = set(described) - _STAGE_KEYS
@@ -164,12 +169,18 @@ def _stage(described: Mapping[str, Any], variables: Mapping[str, Any]) -> Stage:
         filled: list[str] = []
         for text in texts:
             whole = variables.get(text[1:-1]) if text.startswith('{') and text.endswith('}') else None
-            filled += [fill(str(part)) for part in whole] if isinstance(whole, list) else [fill(text)]
+            filled += [fill(str(part)) for part in whole] if isinstance(whole, list | tuple) else [fill(text)]
         return tuple(filled)
 
+    words = fill_all(shlex.split(described['run']))
+    if Path(words[0]).name == 'torchrun' and '--launcher' not in words:
+        raise ValueError(
+            f'stage {described["name"]}: torchrun without --launcher pytorch starts processes that know nothing of '
+            "each other; a pipeline that sets launch sets launcher = ['--launcher', 'pytorch'], too"
+        )
     return Stage(
         name=fill(described['name']),
-        words=fill_all(shlex.split(described['run'])),
+        words=words,
         env={name: fill(str(value)) for name, value in described.get('env', {}).items()},
         needs=fill_all(described.get('needs', ())),
         makes=fill_all(described.get('makes', ())),
@@ -204,6 +215,7 @@ class Pipeline:
         self.way_on = 'the same command goes on from here'
         # Each config as its stages see it, by its path and their environment variables.
         self._configs: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
+        self._contents: dict[str, str] = {}
         self._fingerprints: dict[str, dict[str, str]] = {}
         for index, stage in enumerate(self.stages):
             self._fingerprints[stage.name] = self._fingerprint(stage, self.stages[:index])
@@ -383,18 +395,26 @@ class Pipeline:
         return self.work_dir / 'stages' / f'{stage.name}.json'
 
     def _fingerprint(self, stage: Stage, earlier: Sequence[Stage]) -> dict[str, str]:
-        """What decides the results of a stage: its command, its environment, its configs, and earlier stages."""
+        """What decides a stage's results: its command, environment, configs, the files it is given, earlier stages."""
         found = {'command': shlex.join(stage.words)}
         found.update({f'environment variable {name}': value for name, value in stage.env.items()})
         for path in self._config_paths(stage):
             found[f'config {path}'] = _digest(self._config(path, stage))
+        for need in stage.needs:
+            if Path(need).is_file() and not any(other.makes_path(need) for other in self.stages):
+                found[f'content of {need}'] = self._content(need)
         for other in earlier:
             if stage.depends_on(other):
                 found[f'stage {other.name}'] = _digest(self._fingerprints[other.name])
         return found
 
+    def _content(self, path: str) -> str:
+        if path not in self._contents:
+            self._contents[path] = file_digest(path)
+        return self._contents[path]
+
     def _config_paths(self, stage: Stage) -> list[str]:
-        return [path for path in stage.code()[1:] if Path(path).is_file()]
+        return [path for path in stage.configs() if Path(path).is_file()]
 
     def _config(self, path: str, stage: Stage) -> Any:
         key = (path, tuple(sorted(stage.env.items())))
@@ -467,6 +487,9 @@ class Pipeline:
 def _run_child(command: Sequence[str], env: Mapping[str, str]) -> int:
     """Run a command to its end. It ends when this process is killed; SIGTERM and Ctrl-C reach it first.
 
+    Of what a command has started itself, the kernel ends nothing when this process is killed: workers of torchrun may
+    live on then.
+
     Returns:
         Its exit code; minus the signal if one was sent to this process, whatever the child made of it.
     """
@@ -513,6 +536,10 @@ def _figures(stage: Stage, since: float) -> dict[str, float]:
     if newest is None or newest.stat().st_mtime < since - 2:  # file systems may count in steps of two seconds
         raise RuntimeError(f'stage {stage.name} ended well, but wrote no figures ({stage.figures})')
     return {name: value for name, value in json.loads(newest.read_text()).items() if isinstance(value, int | float)}
+
+
+def _is_python_file(word: str) -> bool:
+    return word.endswith('.py') and word[0] not in '-@' and '=' not in word
 
 
 def _is_installed(module: str) -> bool:

@@ -38,7 +38,7 @@ class IRNTestSettings:
             below this share of the largest value, as IRN does with plain CAMs (there 0.25 for VOC). Better where the
             boundaries leak: a background that walks drowns small objects (docs/results.md).
         true_boundaries: Takes the boundaries from the masks instead of the network, to tell how much better ones would
-            bring.
+            bring. For ``tools/test.py``: where labels are written, masks are not read.
     """
 
     min_size: int = 512
@@ -52,7 +52,7 @@ class IRNTestSettings:
 
     def __post_init__(self) -> None:
         threshold = self.background_threshold
-        if threshold is not None and not 0 < threshold < 1:
+        if threshold is not None and not (isinstance(threshold, float | int) and 0 < threshold < 1):
             raise ValueError(
                 f'model.test_cfg.background_threshold is {threshold!r}: it must be between 0 and 1, or None'
             )
@@ -213,7 +213,8 @@ def true_boundary(sample: SegDataSample) -> Tensor:
     """
     if 'gt_sem_seg' not in sample:
         raise ValueError(
-            f'{sample.metainfo.get("img_path", "an image")} has no mask: model.test_cfg.true_boundaries needs one'
+            f'{sample.metainfo.get("img_path", "an image")} has no mask: model.test_cfg.true_boundaries needs one, '
+            'and is for tools/test.py, which reads masks'
         )
     cells = sample.gt_sem_seg.data[0, ::GRID_STRIDE, ::GRID_STRIDE]
     edge = torch.zeros_like(cells, dtype=torch.bool)

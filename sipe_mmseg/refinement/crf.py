@@ -190,6 +190,8 @@ def ir_labels(
     if thresholds is None:
         runs = [is_cam, np.concatenate([is_cam[:1] * background_scale, is_cam[1:]])]
     else:
+        if len(thresholds) != 2:
+            raise ValueError(f'thresholds are {thresholds}, but must be two numbers')
         high, low = thresholds
         if not 1 > high >= low > 0:
             raise ValueError(f'thresholds are {high} and {low}, but must be in (0, 1), the first not below the second')

@@ -495,6 +495,47 @@ def test_shipped_pipelines_run_their_networks_on_several_gpus(path):
             assert stage.words == before.words
 
 
+def fingerprints(tmp_path, *options: str) -> str:
+    """What a process of its own thinks decides the results of the stages."""
+    code = (
+        'import json, sys; from mmengine.config import Config; '
+        'from sipe_mmseg.engine.pipeline import Pipeline, read_stages; '
+        f'config = Config.fromfile("configs/pipelines/voc12.py"); config.merge_from_dict(dict({", ".join(options)})); '
+        f'print(json.dumps(Pipeline(read_stages(config), {str(tmp_path)!r})._fingerprints))'
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, '-c', code], cwd=root, check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()[-1]
+
+
+def test_several_gpus_are_gone_on_with(tmp_path):
+    options = "launch=['torchrun', '--nproc-per-node', '2']", "launcher=['--launcher', 'pytorch']"
+    first = fingerprints(tmp_path, *options)
+    assert 'config configs/sipe' in first and 'config tools' not in first
+    assert first == fingerprints(tmp_path, *options)
+
+
+def test_a_script_is_not_read_as_a_config(place):
+    Path('loud.py').write_text("open('executed', 'w').close()")
+    Pipeline([Stage('a', ('python', '-u', 'loud.py', 'out'))], 'w')
+    assert not Path('executed').exists()
+
+
+def test_torchrun_without_its_launcher():
+    with pytest.raises(ValueError, match='stage a: torchrun without --launcher pytorch starts'):
+        read_stages(dict(launch=('torchrun',), stages=[dict(name='a', run='{launch} tools/train.py')]))
+
+
+def test_a_given_file_that_changes_is_noticed(place):
+    Path('labels.json').write_text('cat')
+    stages = [Stage('a', ('tool.py', 'a', 'out', 'labels.json'), needs=('labels.json',), makes=('out',))]
+    Pipeline(stages, 'w').run(['a'])
+    assert Pipeline(stages, 'w').is_done(stages[0])
+    Path('labels.json').write_text('dog')
+    with pytest.raises(ValueError, match=r'content of labels\.json: was .*, now '):
+        Pipeline(stages, 'w').is_done(stages[0])
+
+
 def test_custom_pipeline_wants_what_its_data_set_names(tmp_path):
     root = Path(__file__).parents[2] / 'configs'
     shutil.copytree(root / '_base_', tmp_path / '_base_')

@@ -312,9 +312,9 @@ class TestErrors:
         with pytest.raises(ValueError, match=r'model\.test_cfg has no betta; there are min_size, .*beta'):
             build(test_cfg=dict(betta=8))
 
-    @pytest.mark.parametrize('threshold', [0, 1.0, -0.2, 25])
-    def test_threshold_out_of_range(self, threshold: float) -> None:
-        with pytest.raises(ValueError, match=rf'background_threshold is {threshold}: it must be between 0 and 1'):
+    @pytest.mark.parametrize('threshold', [0, 1.0, -0.2, 25, 'abc'])
+    def test_threshold_out_of_range(self, threshold: Any) -> None:
+        with pytest.raises(ValueError, match=rf'background_threshold is {threshold!r}: it must be between 0 and 1'):
             build(test_cfg=dict(background_threshold=threshold))
 
     def test_no_class_scores_without_cam(self) -> None:

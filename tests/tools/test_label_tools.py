@@ -373,6 +373,43 @@ def test_refinement_names_bad_files(done: Path, tmp_path: Path, capsys: pytest.C
     assert 'is the folder to read' in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures('crf_extra')
+@pytest.mark.parametrize(
+    ('method', 'wrong', 'message'),
+    [
+        ('crf', ('--gt-prob', '7'), 'gt_prob must be larger than 0'),
+        ('ir', ('--bilateral-sxy', '-1'), 'bilateral_sxy'),
+        ('ir', ('--background-scale', '7'), r'background_scale must be in [0, 1]'),
+        ('ir', ('--thresholds', '0.1', '0.4'), 'thresholds are 0.1 and 0.4'),
+    ],
+)
+def test_a_wrong_number_removes_nothing(
+    method: str, wrong: tuple[str, ...], message: str, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    source, out = done / ('labels' if method == 'crf' else 'cams'), tmp_path / 'out'
+    assert refine(method, source, out, '--jobs', '1') == 0
+    before = times(out)
+    assert refine(method, source, out, '--jobs', '1', '--overwrite', *wrong) == 1
+    assert message in capsys.readouterr().err
+    assert times(out) == before
+
+
+@pytest.mark.parametrize(
+    ('method', 'options'),
+    [
+        ('crf', ('--thresholds', '0.4', '0.1')),
+        ('crf', ('--background-scale', '0.5')),
+        ('ir', ('--thresholds', '0.4', '0.1', '--background-scale', '0.5')),
+    ],
+)
+def test_options_that_would_do_nothing(
+    method: str, options: tuple[str, ...], done: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert refine(method, done / 'labels', tmp_path / 'out', *options) == 2
+    assert '--background-scale' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
 def test_missing_extra_is_named(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, 'pydensecrf', None)

@@ -4,7 +4,7 @@ _base_ = ['./coco14.py', './irn_pipelines.py']
 train_dataloader = dict(
     batch_size=32,
     dataset=dict(
-        pseudo_labels='{{$IR_LABELS:work_dirs/pipelines/coco14/ir_labels}}',
+        pseudo_labels='{{$IR_LABELS:work_dirs/ir_labels}}',
         pipeline=_base_.irn_train_pipeline,
     ),
 )

@@ -7,7 +7,7 @@ classes = ('background', 'cat', 'dog')
 # The images, with subfolders if you like: .jpg, .jpeg, .png, ... To use only some of them give the data sets further
 # down an ann_file, a text file with one image a line.
 train_images = 'images/train'
-val_images = 'images/val'
+val_images = 'images/val'  # no others to predict: the same folder again
 
 # Which classes are in which image, in one of three forms.
 # JSON: {"0001.jpg": ["cat"], "more/0002": ["cat", "dog"], "0003.jpg": []}

@@ -5,7 +5,7 @@ _base_ = ['./custom.py', './irn_pipelines.py']
 train_dataloader = dict(
     batch_size=32,
     dataset=dict(
-        pseudo_labels='{{$IR_LABELS:work_dirs/pipelines/custom/ir_labels}}',
+        pseudo_labels='{{$IR_LABELS:work_dirs/ir_labels}}',
         pipeline=_base_.irn_train_pipeline,
     ),
 )

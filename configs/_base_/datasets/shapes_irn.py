@@ -12,7 +12,7 @@ train_pipeline = [
 train_dataloader = dict(
     batch_size=16,
     dataset=dict(
-        pseudo_labels='{{$IR_LABELS:work_dirs/pipelines/shapes/ir_labels}}',
+        pseudo_labels='{{$IR_LABELS:work_dirs/ir_labels}}',
         pipeline=train_pipeline,
     ),
 )
