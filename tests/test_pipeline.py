@@ -22,12 +22,7 @@ _base_ = {base!r}
 work_dir = {work_dir!r}
 shapes_options = ['--num-train', '24', '--num-val', '8', '--size', '96']
 sipe_options = ['--cfg-options', 'train_cfg.max_epochs=3', 'train_dataloader.batch_size=8']
-irn_options = [
-    '--cfg-options',
-    'train_cfg.max_epochs=3',
-    'train_dataloader.batch_size=8',
-    'model.backbone.init_cfg.checkpoint={work_dir}/sipe/epoch_3.pth',
-]
+irn_options = ['--cfg-options', 'train_cfg.max_epochs=3', 'train_dataloader.batch_size=8']
 seg_options = [
     '--cfg-options',
     'train_cfg.max_iters=12',

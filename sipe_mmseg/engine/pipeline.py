@@ -46,7 +46,7 @@ class Stage:
     Attributes:
         name: What ``--only`` and the others call it.
         words: The command; ``@file`` stands for the content of a file that an earlier stage writes.
-        env: Environment variables that it needs.
+        env: Environment variables that it needs; ``@file`` as in the command.
         needs: Files and folders that it reads.
         makes: Files and folders that it writes.
         modules: Python modules that it needs besides those that everything needs.
@@ -73,14 +73,19 @@ class Stage:
         Raises:
             FileNotFoundError: If such a file is not there.
         """
-        words = []
-        for word in self.words:
-            if word.startswith('@'):
-                if not Path(word[1:]).is_file():
-                    raise FileNotFoundError(f'stage {self.name}: there is no {word[1:]}, which an earlier stage writes')
-                word = Path(word[1:]).read_text().strip()
-            words.append(word)
+        words = [self._filled(word) for word in self.words]
         return [sys.executable, *words] if words[0].endswith('.py') else words
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables with the contents of their ``@file`` values; errors as in :meth:`command`."""
+        return {name: self._filled(value) for name, value in self.env.items()}
+
+    def _filled(self, word: str) -> str:
+        if not word.startswith('@'):
+            return word
+        if not Path(word[1:]).is_file():
+            raise FileNotFoundError(f'stage {self.name}: there is no {word[1:]}, which an earlier stage writes')
+        return Path(word[1:]).read_text().strip()
 
     def code(self) -> list[str]:
         """The command's program, and the script and configs among its words."""
@@ -96,11 +101,13 @@ class Stage:
 
     def shell(self) -> str:
         """The command as one would type it."""
-        words = [
-            f'"$(cat {shlex.quote(word[1:])})"' if word.startswith('@') else shlex.quote(word) for word in self.words
-        ]
+        words = [_quoted(word) for word in self.words]
         python = ['python'] if self.words[0].endswith('.py') else []
-        return ' '.join([f'{name}={shlex.quote(value)}' for name, value in self.env.items()] + python + words)
+        return ' '.join([f'{name}={_quoted(value)}' for name, value in self.env.items()] + python + words)
+
+
+def _quoted(word: str) -> str:
+    return f'"$(cat {shlex.quote(word[1:])})"' if word.startswith('@') else shlex.quote(word)
 
 
 def read_stages(config: Mapping[str, Any]) -> list[Stage]:
@@ -363,7 +370,7 @@ class Pipeline:
         before = time.time()
         start = time.perf_counter()
         try:
-            code = _run_child(stage.command(), {**os.environ, **stage.env})
+            code = _run_child(stage.command(), {**os.environ, **stage.environment()})
         finally:
             spent += time.perf_counter() - start
             self._write_record(stage, done=False, seconds=spent, figures={})

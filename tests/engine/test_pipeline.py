@@ -515,6 +515,17 @@ def test_several_gpus_are_gone_on_with(tmp_path):
     assert first == fingerprints(tmp_path, *options)
 
 
+def test_contents_of_files_in_command_and_environment(place):
+    stage = Stage('a', ('tool.py', '@last file'), env={'CHECKPOINT': '@last file', 'PLAIN': 'x y'})
+    assert stage.shell() == """CHECKPOINT="$(cat 'last file')" PLAIN='x y' python tool.py "$(cat 'last file')\""""
+    for filled in (stage.command, stage.environment):
+        with pytest.raises(FileNotFoundError, match='stage a: there is no last file, which an earlier stage writes'):
+            filled()
+    Path('last file').write_text('epoch_3.pth\n')
+    assert stage.command()[1:] == ['tool.py', 'epoch_3.pth']
+    assert stage.environment() == {'CHECKPOINT': 'epoch_3.pth', 'PLAIN': 'x y'}
+
+
 def test_a_script_is_not_read_as_a_config(place):
     Path('loud.py').write_text("open('executed', 'w').close()")
     Pipeline([Stage('a', ('python', '-u', 'loud.py', 'out'))], 'w')
