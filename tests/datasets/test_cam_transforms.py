@@ -62,7 +62,7 @@ def test_through_a_whole_test_pipeline(folder: Path) -> None:
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r'LoadCAM: there is no folder .*cams, .*generate_labels\.py --cams .*CAM_FILES'):
+    with pytest.raises(FileNotFoundError, match=r'no folder .*cams, .*generate_labels\.py --cams .*CAM_FILES'):
         LoadCAM(str(tmp_path / 'cams'))
 
 
