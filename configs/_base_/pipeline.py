@@ -25,6 +25,8 @@ launch = []
 launcher = []
 
 no_validation = ['--cfg-options', 'val_dataloader=None', 'val_cfg=None', 'val_evaluator=None']
+# Keys of the configs that decide nothing in a training: one who changes them need not train again.
+not_of_training = ['val_*', 'test_*', 'tta_*', 'model.test_cfg', 'splits']
 irn_env = dict(IR_LABELS='{work_dir}/ir_labels', CAM_FILES='{work_dir}/cams')
 stages = [
     dict(
@@ -33,6 +35,7 @@ stages = [
         '{no_validation} {sipe_options}',
         needs=['{inputs}'],
         makes=['{work_dir}/sipe'],
+        ignores=['{not_of_training}'],
     ),
     dict(
         name='generate_cams',
@@ -90,6 +93,7 @@ stages = [
         env=irn_env,
         needs=['{work_dir}/ir_labels'],
         makes=['{work_dir}/irn'],
+        ignores=['{not_of_training}'],
     ),
     dict(
         name='generate_irn_labels',
@@ -133,6 +137,7 @@ stages = [
         env=dict(PSEUDO_LABELS='{value}'),
         needs=['{value}'],
         makes=['{work_dir}/seg/{key}'],
+        ignores=['{not_of_training}'],
     ),
     dict(
         name='score_seg_{key}',

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -28,14 +29,16 @@ from ..datasets.result_folder import changed_settings, file_digest
 
 _PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 _STOPPED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGINT, 128 + signal.SIGTERM)
-_STAGE_KEYS = {'name', 'run', 'env', 'needs', 'makes', 'modules', 'figures', 'title', 'for_each'}
+_STAGE_KEYS = {'name', 'run', 'env', 'needs', 'makes', 'modules', 'figures', 'title', 'ignores', 'for_each'}
 _MAX_NESTING = 10  # of variables made of variables
 _SECONDS_TO_END = 5.0  # for a command that the terminal's Ctrl-C may not have reached
 _SECONDS_BETWEEN_LOOKS = 0.5
 _INSTALL = {'pydensecrf': 'pip install ".[crf]"'}  # modules that come with an extra
 # What a config says about speed and messages, not about results.
-_UNDECISIVE = {'work_dir', 'log_level', 'log_processor', 'visualizer', 'vis_backends'}
-_UNDECISIVE_ANYWHERE = {'num_workers', 'persistent_workers'}
+_UNDECISIVE = (
+    *('work_dir', 'log_level', 'log_processor', 'visualizer', 'vis_backends', 'default_hooks.logger'),
+    *('*num_workers', '*persistent_workers'),
+)
 _RECORD_KEYS = {'done', 'title', 'command', 'seconds', 'figures', 'made_with'}
 
 
@@ -52,6 +55,7 @@ class Stage:
         modules: Python modules that it needs besides those that everything needs.
         figures: JSON file with figures that it writes, as a pattern of :mod:`glob`: the newest such file counts.
         title: What the table calls its figures.
+        ignores: Keys of its configs that decide nothing in it, as patterns of :mod:`fnmatch`: ``model.test_cfg``.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Stage:
     modules: tuple[str, ...] = ()
     figures: str = ''
     title: str = ''
+    ignores: tuple[str, ...] = ()
 
     def depends_on(self, other: 'Stage') -> bool:
         """Whether this stage reads what the other one writes."""
@@ -133,7 +138,7 @@ def read_stages(config: Mapping[str, Any]) -> list[Stage]:
                 f'stages, number {number}: has {", ".join(sorted(described))}; a stage has name and run, and may have '
                 f'{", ".join(sorted(_STAGE_KEYS - {"name", "run"}))}'
             )
-        for key in ('needs', 'makes', 'modules'):
+        for key in ('needs', 'makes', 'modules', 'ignores'):
             if not isinstance(described.get(key, []), list | tuple):
                 raise ValueError(f'stage {described["name"]}: {key} is {described[key]!r}; it should be a list')
         items: list[dict[str, Any]] = [{}]
@@ -194,6 +199,7 @@ def _stage(described: Mapping[str, Any], variables: Mapping[str, Any]) -> Stage:
         modules=fill_all(described.get('modules', ())),
         figures=fill(described.get('figures', ''), escaped),
         title=fill(described.get('title', '')),
+        ignores=fill_all(described.get('ignores', ())),
     )
 
 
@@ -220,8 +226,8 @@ class Pipeline:
         self.work_dir = Path(work_dir)
         self.say = say
         self.way_on = 'the same command goes on from here'
-        # Each config as its stages see it, by its path and their environment variables.
-        self._configs: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
+        # Each config as its stages see it, by its path, their environment variables and what they ignore.
+        self._configs: dict[Any, Any] = {}
         self._contents: dict[str, str] = {}
         self._fingerprints: dict[str, dict[str, str]] = {}
         for index, stage in enumerate(self.stages):
@@ -424,9 +430,9 @@ class Pipeline:
         return [path for path in stage.configs() if Path(path).is_file()]
 
     def _config(self, path: str, stage: Stage) -> Any:
-        key = (path, tuple(sorted(stage.env.items())))
+        key = (path, tuple(sorted(stage.env.items())), stage.ignores)
         if key not in self._configs:
-            self._configs[key] = _decisive(path, stage.env)
+            self._configs[key] = _decisive(path, stage.env, (*_UNDECISIVE, *stage.ignores))
         return self._configs[key]
 
     def _changed(self, stage: Stage, record: Mapping[str, Any]) -> list[str]:
@@ -556,8 +562,14 @@ def _is_installed(module: str) -> bool:
         return False
 
 
-def _decisive(path: str, env: Mapping[str, str]) -> Any:
-    """What decides a stage's results in a config with all that it inherits, as its stage will see it."""
+def _decisive(path: str, env: Mapping[str, str], ignored: Sequence[str]) -> Any:
+    """What decides a stage's results in a config with all that it inherits, as its stage will see it.
+
+    Args:
+        path: The config.
+        env: The stage's environment variables.
+        ignored: Patterns of keys that decide nothing, such as ``model.test_cfg``.
+    """
     before = dict(os.environ)
     os.environ.update(env)
     try:
@@ -565,17 +577,21 @@ def _decisive(path: str, env: Mapping[str, str]) -> Any:
     finally:
         os.environ.clear()
         os.environ.update(before)
-    settings = {name: value for name, value in settings.items() if name not in _UNDECISIVE}
-    if isinstance(hooks := settings.get('default_hooks'), dict):
-        settings['default_hooks'] = {name: hook for name, hook in hooks.items() if name != 'logger'}
-    return json.loads(json.dumps(_without(settings, _UNDECISIVE_ANYWHERE), default=str))
+    return json.loads(json.dumps(_without(settings, ignored), default=str))
 
 
-def _without(value: Any, names: set[str]) -> Any:
-    """Nested dicts and lists without the keys of these names."""
-    if isinstance(value, dict):
-        return {key: _without(item, names) for key, item in value.items() if key not in names}
-    return [_without(item, names) for item in value] if isinstance(value, list | tuple) else value
+def _without(value: Any, ignored: Sequence[str], key: str = '') -> Any:
+    """Nested dicts and lists without what has such a key: those of the dicts around it before its own, with dots."""
+    if isinstance(value, list | tuple):
+        return [_without(item, ignored, key) for item in value]
+    if not isinstance(value, dict):
+        return value
+    inner = {name: f'{key}.{name}'.lstrip('.') for name in value}
+    return {
+        name: _without(item, ignored, inner[name])
+        for name, item in value.items()
+        if not any(fnmatchcase(inner[name], pattern) for pattern in ignored)
+    }
 
 
 def _digest(value: Any) -> str:

@@ -19,6 +19,11 @@ _ENCODER = 'resnet50.'
 _ALIASES = ('stage', 'backbone.', 'edge_layers.', 'dp_layers.', 'mean_shift.')
 
 
+def is_published_irn(checkpoint: Any) -> bool:
+    """Whether a checkpoint has a branch of the published IRN, rather than the published SIPE's layers."""
+    return isinstance(checkpoint, Mapping) and any('fc_edge' in str(name) for name in checkpoint)
+
+
 def convert_published_irn_state(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """Rename the weights of the published IRN to those of an ``IRNSegmentor`` with ``ResNetWithStem``.
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -339,6 +340,24 @@ class TestRun:
         ]
         with pytest.raises(ValueError, match='  stage a: its settings are others, too'):
             run(config, 'b')
+
+    def test_a_stage_ignores_the_keys_that_it_names(self, place):
+        text = 'model = dict(head=dict(channels=8), test_cfg=dict(beta={beta}))\ntest_loader = dict(size={beta})\n'
+        config = chain(ignored=['test_*', 'model.test_cfg'])
+        for stage in config['stages'][:2]:
+            stage['run'] += ' conf.py'
+        config['stages'][0]['ignores'] = ['{ignored}']
+        Path('conf.py').write_text(text.format(beta=10))
+        run(config)
+        ran()
+        Path('conf.py').write_text(text.format(beta=7))
+        assert run(config, 'a')[0].state(read_stages(config)[0]) == 'done'
+        assert ran() == ''
+        with pytest.raises(ValueError, match=re.escape('    model.test_cfg.beta: was 10, now 7')):
+            run(config, 'b')
+        Path('conf.py').write_text(text.replace('8', '16').format(beta=10))
+        with pytest.raises(ValueError, match=re.escape('    model.head.channels: was 8, now 16')):
+            run(config, 'a')
 
     def test_redo_moves_nothing_until_all_is_in_order(self, place):
         run(chain())

@@ -46,6 +46,24 @@ def test_writes_our_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert [path.name for path in output.parent.iterdir()] == ['ours.pth']
 
 
+def test_knows_the_published_irn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    layers = [f'{branch}{index}.0.weight' for branch in ('fc_edge', 'fc_dp') for index in range(1, 6)]
+    layers += ['fc_edge6.weight', 'fc_dp6.0.weight', 'fc_dp7.0.weight', 'fc_dp7.3.weight', 'fc_dp7.4.running_mean']
+    layers.append('resnet50.conv1.weight')
+    net = {f'module.{name}': torch.full((1,), float(index)) for index, name in enumerate(layers)}
+    torch.save(net, tmp_path / 'published.pth')
+    assert run(monkeypatch, tmp_path / 'published.pth', tmp_path / 'ours.pth') == 0
+    found = torch.load(tmp_path / 'ours.pth', weights_only=True)['state_dict']
+    assert found['decode_head.boundary_layers.2.0.weight'] == layers.index('fc_edge3.0.weight')
+    assert found['decode_head.mean_displacement'] == layers.index('fc_dp7.4.running_mean')
+    assert len(found) == len(layers)
+    torch.save({'module.fc_edge1.0.weight': torch.zeros(1)}, tmp_path / 'cut.pth')
+    assert run(monkeypatch, tmp_path / 'cut.pth', tmp_path / 'cut_ours.pth') == 1
+    assert 'cut.pth: no published IRN checkpoint' in capsys.readouterr().err
+
+
 def test_overwrites_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     published(tmp_path / 'published.pth')
     (tmp_path / 'mine.pth').write_text('precious')
