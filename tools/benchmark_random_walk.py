@@ -110,6 +110,7 @@ def irn_boundaries(config: Config, size: tuple[int, int], device: str) -> Callab
 
 
 def print_irn(path: str, grid: tuple[int, int], classes: int, device: str, repeats: int) -> None:
+    """Table of what an image costs with the IRN of a config: its boundaries, and the walk between them."""
     size = (grid[0] * GRID_STRIDE, grid[1] * GRID_STRIDE)
     find = irn_boundaries(Config.fromfile(path), size, device)
     boundaries = seconds(lambda *_: find(), inputs(grid, classes, device), repeats)
