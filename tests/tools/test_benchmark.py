@@ -1,0 +1,42 @@
+"""Every part of tools/benchmark.py at tiny sizes: what it prints and writes, not how fast anything is."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(folder: Path, *words: str) -> list[dict[str, Any]]:
+    output = folder / 'figures.json'
+    command = [sys.executable, 'tools/benchmark.py', *words, '--repeats', '1', '--json', str(output)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    found = json.loads(output.read_text())
+    assert printed.startswith(found['machine'])
+    assert len([line for line in printed.splitlines() if line.startswith('| ')]) == len(found['rows']) + 1
+    return found['rows']
+
+
+@pytest.mark.skipif(not Path('/proc/self/clear_refs').exists(), reason='memory is read from Linux')
+def test_networks_and_growth(tmp_path: Path) -> None:
+    for what, names in (('step', ['encoder', 'here', 'transcription']), ('inference', ['encoder', 'here'])):
+        rows = run(tmp_path, what, '--size', '64', '--batch', '1')
+        assert [row['name'] for row in rows] == names
+        assert rows[0]['ratio'] == rows[0]['memory_ratio'] == 1
+        assert all(row['seconds'] > 0 and row['megabytes'] > 0 for row in rows)
+    words = ('--along', 'batch', '--values', '1', '2', '--size', '64', '--without', 'transcription')
+    rows = run(tmp_path, 'growth', *words, '--plot', str(tmp_path / 'growth.png'))
+    assert [(row['batch'], row['name']) for row in rows] == [(1, 'encoder'), (1, 'here'), (2, 'encoder'), (2, 'here')]
+    assert (tmp_path / 'growth.png').stat().st_size > 1000
+
+
+def test_evaluation_and_loading(tmp_path: Path) -> None:
+    rows = run(tmp_path, 'evaluation', '--images', '10', '--classes', '3')
+    assert [row['images'] for row in rows] == list(range(1, 11))
+    rows = run(tmp_path, 'loading', '--images', '3')
+    assert [row['name'] for row in rows] == ['decode and resize', 'pipeline']
+    assert all(row['images_per_second'] > 0 for row in rows)

@@ -1,0 +1,433 @@
+"""What SIPE costs: beside the bare encoder, which is the floor, and beside a plain transcription of the formulas.
+
+    python tools/benchmark.py step --classes 21 81            a training step, forward and backward
+    python tools/benchmark.py inference --classes 21 81       one image at four scales with mirrors
+    python tools/benchmark.py evaluation --images 5000        memory while CAMMetric counts COCO-sized images
+    python tools/benchmark.py loading --images 200            the training pipeline beside decode and resize alone
+    python tools/benchmark.py growth --along classes          a step's time and memory as one number grows
+    ... --device cuda --batch 16 --amp bf16 --json step.json --plot growth.png
+
+Contestants take turns in one process, after a warm-up; a ratio is the median of the rounds' ratios. Memory is how much
+the peak rises above what lies there before the step, each figure from a process of its own (CPU) or by the allocator's
+count (GPU). Weights are random: they cost what trained ones do.
+"""
+
+import argparse
+import importlib.util
+import json
+import multiprocessing
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import LabelData
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from sipe_mmseg import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = 'configs/sipe/sipe_r50_1xb16-5e_voc12aug-512x512.py'
+SCALES = (1.0, 0.5, 1.5, 2.0)
+PRESENT = 2  # classes in an image
+AMP = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+
+
+def transcription() -> ModuleType:
+    """The slow reference, which lives beside the tests."""
+    spec = importlib.util.spec_from_file_location('sipe_transcription', ROOT / 'tests/models/sipe_transcription.py')
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# --- Clocks and memory ------------------------------------------------------------------------------------------------
+
+
+def wait_for(device: str) -> None:
+    if device.startswith('cuda'):
+        torch.cuda.synchronize()
+
+
+def race(contestants: dict[str, Callable[[], Any]], repeats: int, device: str) -> dict[str, list[float]]:
+    """Seconds of every contestant in every round; the first round warms up and is forgotten."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(repeats + 1):
+        for name, contestant in contestants.items():
+            wait_for(device)
+            start = time.perf_counter()
+            contestant()
+            wait_for(device)
+            times[name].append(time.perf_counter() - start)
+    return {name: seconds[1:] for name, seconds in times.items()}
+
+
+def resident_megabytes(field: str) -> float:
+    """A figure of this process from Linux: ``VmRSS`` is resident now, ``VmHWM`` the most that ever was."""
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / 1e6
+
+
+def peak_megabytes(build: Callable[..., dict[str, Callable[[], Any]]], name: str, settings: dict[str, Any]) -> float:
+    """How much one contestant's first run at full size raises the peak, after a run at a small one."""
+    device = settings['device']
+    build(**{**settings, 'size': 64, 'batch': 1})[name]()
+    contestant = build(**settings)[name]
+    if device.startswith('cuda'):
+        wait_for(device)
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        contestant()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    Path('/proc/self/clear_refs').write_text('5')  # resets the peak to what is resident now
+    before = resident_megabytes('VmRSS')
+    contestant()
+    return resident_megabytes('VmHWM') - before
+
+
+def measure(
+    build: Callable[..., dict[str, Callable[[], Any]]], settings: dict[str, Any], names: Sequence[str], repeats: int
+) -> list[dict[str, Any]]:
+    """Rows of times, memory and ratios to ``'encoder'``, the first of the names."""
+    times = race({name: build(**settings)[name] for name in names}, repeats, settings['device'])
+    rows = []
+    for name in names:
+        with multiprocessing.get_context('spawn').Pool(1) as pool:
+            memory = pool.apply(peak_megabytes, (build, name, settings))
+        ratios = [mine / floor for mine, floor in zip(times[name], times[names[0]], strict=True)]
+        rows.append(
+            dict(
+                name=name,
+                **{key: settings[key] for key in ('classes', 'size', 'batch')},
+                seconds=statistics.median(times[name]),
+                ratio=statistics.median(ratios),
+                ratio_low=min(ratios),
+                ratio_high=max(ratios),
+                megabytes=memory,
+                memory_ratio=memory / rows[0]['megabytes'] if rows else 1.0,
+            )
+        )
+    return rows
+
+
+# --- A training step --------------------------------------------------------------------------------------------------
+
+
+def build_model(classes: int, device: str, config: str = CONFIG) -> torch.nn.Module:
+    """The config's network at random weights, with so many classes (background included)."""
+    from mmseg.registry import MODELS
+
+    cfg = Config.fromfile(config)
+    init_default_scope(cfg.default_scope)
+    cfg.model.backbone.init_cfg = None
+    cfg.model.decode_head.num_classes = classes
+    torch.manual_seed(0)
+    return MODELS.build(cfg.model).to(device)
+
+
+def labelled_samples(classes: int, batch: int, size: int, device: str) -> list[SegDataSample]:
+    samples = []
+    for index in range(batch):
+        labels = torch.zeros(classes - 1, device=device)
+        labels[[(7 * index + step) % (classes - 1) for step in range(PRESENT)]] = 1
+        sample = SegDataSample(metainfo=dict(ori_shape=(size, size), img_shape=(size, size)))
+        sample.set_data(
+            dict(
+                image_labels=LabelData(multi_hot=labels),
+                valid_box=torch.tensor([0, size, size // 8, size], device=device),
+            )
+        )
+        samples.append(sample)
+    return samples
+
+
+def step_contestants(classes: int, size: int, batch: int, device: str, amp: str) -> dict[str, Callable[[], Any]]:
+    """A forward and a backward: ``encoder`` (with classifier and its loss), ``here``, ``transcription``."""
+    model = build_model(classes, device).train()
+    head = model.decode_head
+    images = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    samples = labelled_samples(classes, batch, size, device)
+    labels = torch.stack([sample.image_labels.multi_hot for sample in samples])
+    written = transcription()
+
+    def autocast() -> Any:
+        return torch.autocast(device.split(':')[0], AMP[amp]) if amp != 'off' else nullcontext()
+
+    def finish(losses: Sequence[Tensor]) -> None:
+        sum(losses).backward()  # type: ignore[union-attr]
+        model.zero_grad(set_to_none=True)
+
+    def encoder() -> None:
+        with autocast():
+            scores = head.classifier(model.extract_feat(images)[-1]).mean(dim=(2, 3))
+            loss = head.loss_cls(scores.float(), labels)
+        finish([loss])
+
+    def here() -> None:
+        with autocast():
+            losses = model.loss(images, samples)
+        finish(list(losses.values()))
+
+    def transcribed() -> None:
+        from sipe_mmseg.models.prototypes import validity_maps
+
+        with autocast():
+            maps = model.extract_feat(images)
+            logits = head.classifier(maps[-1]).float()
+            sides = [side(each.detach()).float() for side, each in zip(head.side_projections, maps, strict=True)]
+        loss_cls = head.loss_cls(logits.mean(dim=(2, 3)), labels)
+        grid = maps[head.grid_index].shape[-2:]
+        boxes = torch.stack([sample.valid_box for sample in samples])
+        valid = validity_maps(labels, boxes, (size, size), grid)
+        cam = written.general_cam(logits, valid)
+        features = written.hierarchical_feature(sides, grid)
+        found = written.is_cam(features, written.seeds(maps[-1].float(), cam, valid))
+        finish([loss_cls, written.gsc_loss(cam, found)])
+
+    return {'encoder': encoder, 'here': here, 'transcription': transcribed}
+
+
+# --- Inference --------------------------------------------------------------------------------------------------------
+
+
+def inference_contestants(classes: int, size: int, batch: int, device: str, amp: str) -> dict[str, Callable[[], Any]]:
+    """Images at four scales with mirrors: ``encoder`` (on the same inputs), ``here`` with fusion and label map."""
+    from sipe_mmseg.models import MultiScaleCAM
+
+    model = build_model(classes, device).eval()
+    tta = MultiScaleCAM(model)
+    generator = torch.Generator().manual_seed(0)
+    inputs, samples = [], []
+    for scale in SCALES:
+        side = round(size * scale)
+        image = torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=generator)
+        inputs.append([image] * batch)
+        samples.append(labelled_samples(classes, batch, size, device))
+        for sample in samples[-1]:
+            sample.set_metainfo(dict(img_shape=(side, side)))
+    prepared = [model.data_preprocessor(dict(inputs=each, data_samples=None), False)['inputs'] for each in inputs]
+
+    def autocast() -> Any:
+        return torch.autocast(device.split(':')[0], AMP[amp]) if amp != 'off' else nullcontext()
+
+    @torch.no_grad()
+    def encoder() -> None:
+        with autocast():
+            for each in prepared:
+                model.decode_head.classifier(model.extract_feat(torch.cat([each, each.flip(-1)]))[-1])
+
+    @torch.no_grad()
+    def here() -> None:
+        with autocast():
+            tta.test_step(dict(inputs=inputs, data_samples=samples))
+
+    return {'encoder': encoder, 'here': here}
+
+
+# --- Evaluation -------------------------------------------------------------------------------------------------------
+
+
+def simulated_prediction(generator: torch.Generator, classes: int, height: int, width: int) -> dict[str, Any]:
+    """What the model leaves of one image, as mmseg hands it to a metric."""
+    present = torch.randperm(classes - 1, generator=generator)[:PRESENT].sort().values + 1
+    cam = torch.rand(PRESENT, height, width, generator=generator)
+    seeds = torch.randint(0, classes, (1, height, width), generator=generator)
+    labels = torch.zeros(classes - 1)
+    labels[present - 1] = 1
+    return dict(
+        img_id='simulated',
+        img_path='simulated',
+        pred_sem_seg=dict(data=seeds),
+        gt_sem_seg=dict(data=torch.randint(0, classes, (1, height, width), generator=generator)),
+        localization=dict(cam=cam, seeds=seeds),
+        present=dict(classes=present, scores=torch.rand(classes - 1, generator=generator), given=torch.tensor(True)),
+        image_labels=dict(multi_hot=labels),
+    )
+
+
+def evaluation(images: int, classes: int) -> list[dict[str, Any]]:
+    """Resident memory after every tenth of so many simulated images of 480 x 640."""
+    from sipe_mmseg.evaluation import CAMMetric
+
+    metric = CAMMetric()
+    metric.dataset_meta = dict(classes=[str(index) for index in range(classes)])
+    generator = torch.Generator().manual_seed(0)
+    rows, start, counting = [], time.perf_counter(), 0.0
+    for index in range(1, images + 1):
+        sample = simulated_prediction(generator, classes, 480, 640)
+        before = time.perf_counter()
+        metric.process(None, [sample])
+        counting += time.perf_counter() - before
+        if index % max(1, images // 10) == 0:
+            rows.append(dict(images=index, megabytes=resident_megabytes('VmRSS'), images_per_second=index / counting))
+    metric.evaluate(images)
+    print(f'{time.perf_counter() - start:.0f} s, simulating included', file=sys.stderr)
+    return rows
+
+
+# --- Loading ----------------------------------------------------------------------------------------------------------
+
+
+def write_photographs(folder: Path, number: int) -> list[Path]:
+    """JPEGs of 375 x 500: smooth colours and some grain, about as large as VOC's photographs."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    paths = []
+    for index in range(number):
+        coarse = Image.fromarray(random.integers(0, 256, (24, 32, 3), dtype=np.uint8)).resize((500, 375), Image.BICUBIC)
+        grain = random.normal(0, 8, (375, 500, 3))
+        paths.append(folder / f'{index}.jpg')
+        Image.fromarray(np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8)).save(paths[-1], quality=90)
+    return paths
+
+
+def loading(images: int, repeats: int, config: str = CONFIG) -> list[dict[str, Any]]:
+    """Images per second of one process: the training pipeline, and decoding and the same resize alone."""
+    import mmcv
+    from mmcv.transforms import Compose
+
+    cfg = Config.fromfile(config)
+    init_default_scope(cfg.default_scope)
+    pipeline = Compose(cfg.train_pipeline)
+    longest = cfg.train_pipeline[1]
+    with tempfile.TemporaryDirectory() as name:
+        paths = write_photographs(Path(name), images)
+
+        def whole() -> None:
+            np.random.seed(0)
+            for path in paths:
+                pipeline(dict(img_path=str(path), seg_fields=[], image_labels=[0, 3], num_classes=21))
+
+        def alone() -> None:
+            np.random.seed(0)
+            for path in paths:
+                image = mmcv.imfrombytes(path.read_bytes())
+                scale = np.random.randint(longest.min_long, longest.max_long + 1) / max(image.shape[:2])
+                size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+                mmcv.imresize(image, size, backend='pillow', interpolation='bicubic')
+
+        times = race({'decode and resize': alone, 'pipeline': whole}, repeats, 'cpu')
+    shares = [floor / mine for floor, mine in zip(times['decode and resize'], times['pipeline'], strict=True)]
+    return [
+        dict(name=key, images_per_second=images / statistics.median(seconds), share=share)
+        for (key, seconds), share in zip(times.items(), (1.0, statistics.median(shares)), strict=True)
+    ]
+
+
+# --- The command ------------------------------------------------------------------------------------------------------
+
+BUILDERS = {'step': step_contestants, 'inference': inference_contestants}
+NAMES = {'step': ('encoder', 'here', 'transcription'), 'inference': ('encoder', 'here')}
+GROWTH = {
+    'classes': (21, 81, 201, 1001),
+    'size': (256, 512, 1024, 2048),
+    'batch': (1, 2, 4, 8),
+}
+
+
+def machine(device: str) -> str:
+    """What the figures were measured with, in one line."""
+    cpuinfo = Path('/proc/cpuinfo')
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    processor = next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), 'unknown')
+    where = torch.cuda.get_device_name(device) if device.startswith('cuda') else processor
+    return (
+        f'{where}, {torch.get_num_threads()} threads; Python {platform.python_version()}, torch {torch.__version__}, '
+        f'sipe_mmseg {__version__}'
+    )
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown."""
+
+    def shown(value: Any) -> str:
+        return (
+            f'{value:.3g}'
+            if isinstance(value, float) and abs(value) < 100
+            else f'{value:.0f}'
+            if isinstance(value, float)
+            else str(value)
+        )
+
+    keys = list(rows[0])
+    lines = ['| ' + ' | '.join(key.replace('_', ' ') for key in keys) + ' |', '|' + '---|' * len(keys)]
+    return '\n'.join([*lines, *('| ' + ' | '.join(shown(row[key]) for key in keys) + ' |' for row in rows)])
+
+
+def plot(rows: Sequence[dict[str, Any]], along: str, path: Path) -> None:
+    """Seconds and memory against the number that grows."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4))
+    for axis, key in zip(axes, ('seconds', 'megabytes'), strict=True):
+        for name in dict.fromkeys(row['name'] for row in rows):
+            mine = [row for row in rows if row['name'] == name]
+            axis.loglog([row[along] for row in mine], [row[key] for row in mine], marker='o', label=name)
+        axis.set_xlabel(along)
+        axis.set_ylabel(key)
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('what', choices=('step', 'inference', 'evaluation', 'loading', 'growth'))
+    parser.add_argument('--classes', type=int, nargs='+', default=[21], help='background included')
+    parser.add_argument('--size', type=int, default=512, help='side of the images in pixels')
+    parser.add_argument('--batch', type=int, default=2)
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--amp', choices=('off', *AMP), default='off')
+    parser.add_argument('--along', choices=tuple(GROWTH), default='classes', help='what grows')
+    parser.add_argument('--values', type=int, nargs='+', help='its values')
+    parser.add_argument('--without', nargs='+', default=[], metavar='NAME', help='contestants to leave out')
+    parser.add_argument('--images', type=int, default=200)
+    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--json', type=Path, help='file for the figures')
+    parser.add_argument('--plot', type=Path, help='picture of growth')
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    settings = dict(size=args.size, batch=args.batch, device=args.device, amp=args.amp)
+    rows: list[dict[str, Any]] = []
+    if args.what == 'evaluation':
+        rows = evaluation(args.images, args.classes[0])
+    elif args.what == 'loading':
+        rows = loading(args.images, args.repeats)
+    else:
+        what = 'step' if args.what == 'growth' else args.what
+        names = [name for name in NAMES[what] if name not in args.without]
+        variants = [dict(classes=classes) for classes in args.classes]
+        if args.what == 'growth':
+            variants = [{'classes': args.classes[0], args.along: each} for each in args.values or GROWTH[args.along]]
+        for variant in variants:
+            rows += measure(BUILDERS[what], {**settings, **variant}, names, args.repeats)
+            print(table(rows), file=sys.stderr)
+    print(f'{machine(args.device)}\n\n{table(rows)}')
+    if args.json:
+        args.json.write_text(json.dumps(dict(machine=machine(args.device), command=sys.argv, rows=rows), indent=2))
+    if args.plot:
+        plot(rows, args.along, args.plot)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
