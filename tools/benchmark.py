@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -409,7 +409,8 @@ def main() -> int:
     settings = dict(size=args.size, batch=args.batch, device=args.device, amp=args.amp)
     rows: list[dict[str, Any]] = []
     if args.what == 'evaluation':
-        rows = evaluation(args.images, args.classes[0])
+        with redirect_stdout(sys.stderr):  # the metric's tables
+            rows = evaluation(args.images, args.classes[0])
     elif args.what == 'loading':
         rows = loading(args.images, args.repeats)
     else:
