@@ -8,8 +8,8 @@ Segmentation", CVPR 2022, sections 3.1 to 3.3. Where the published code differs 
 the code's.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -153,22 +153,63 @@ def structure_aware_seeds(
         return torch.zeros_like(similarity).scatter_(1, winner, 1.0) * valid
 
 
-def hierarchical_feature(projections: Sequence[Tensor], size: Sequence[int], eps: float = EPS) -> Tensor:
+def hierarchical_feature(
+    maps: Sequence[Tensor], projections: Sequence[Callable[[Tensor], Tensor]], size: Sequence[int], eps: float = EPS
+) -> Tensor:
     """Stack the projected maps of all stages into one feature (SIPE, section 3.3).
 
     Args:
-        projections: Maps (N, D_i, h_i, w_i), one a stage.
+        maps: The stages' maps (N, D_i, h_i, w_i).
+        projections: What projects each of them, cell by cell (a 1x1 convolution). A map that shrinks by more than 2 is
+            projected only where :func:`shrinking_taps` says that it is read.
         size: (h, w) of the grid they are brought to (bilinear).
-        eps: Guard of the division of every map by its L2 norm over channels.
+        eps: Guard of the division of every projected map by its L2 norm over channels.
 
     Returns:
-        (N, sum of D_i, h, w).
+        (N, sum of the projections' channels, h, w), float32 or as the projections if these are float64.
     """
     resized = []
-    for projection in projections:
+    for single, project in zip(maps, projections, strict=True):
+        taps = shrinking_taps(single.shape[-2:], size, single.device)
+        projection = project(single if taps is None else taps.read(single))
+        projection = projection if projection.dtype == torch.float64 else projection.float()
         unit = projection / (projection.norm(dim=1, keepdim=True) + eps)
-        resized.append(resize_bilinear(unit, size))
+        resized.append(resize_bilinear(unit, size) if taps is None else taps.add(unit))
     return torch.cat(resized, dim=1)
+
+
+class ShrinkingTaps(NamedTuple):
+    """The cells that a bilinear resize to ``h x w`` reads: two rows for each new one, and two columns."""
+
+    rows: Tensor
+    """Indices (2h,)."""
+    columns: Tensor
+    """Indices (2w,)."""
+    weights: Tensor
+    """Share of each cell in its new one (2h, 2w); each 2 x 2 of them have the sum 1."""
+
+    def read(self, maps: Tensor) -> Tensor:
+        """(N, D, H, W) -> (N, D, 2h, 2w)."""
+        return maps.index_select(-2, self.rows).index_select(-1, self.columns)
+
+    def add(self, cells: Tensor) -> Tensor:
+        """(N, D, 2h, 2w) -> (N, D, h, w): what the resize makes of these cells."""
+        return F.avg_pool2d(cells * self.weights.to(cells.dtype), 2, divisor_override=1)
+
+
+def shrinking_taps(before: Sequence[int], after: Sequence[int], device: torch.device) -> ShrinkingTaps | None:
+    """Taps of a bilinear resize (``align_corners=False``); None where it shrinks by 2 or less."""
+    if 4 * after[0] * after[1] >= before[0] * before[1]:
+        return None
+    indices, weights = [], []
+    for old, new in zip(before, after, strict=True):
+        position = (torch.arange(new, dtype=torch.float64, device=device) + 0.5) * (old / new) - 0.5
+        position = position.clamp(min=0)
+        lower = position.long()
+        share = position - lower
+        indices.append(torch.stack([lower, (lower + 1).clamp(max=old - 1)], dim=1).flatten())
+        weights.append(torch.stack([1 - share, share], dim=1).flatten())
+    return ShrinkingTaps(indices[0], indices[1], weights[0][:, None] * weights[1])
 
 
 def resize_bilinear(maps: Tensor, size: Sequence[int]) -> Tensor:

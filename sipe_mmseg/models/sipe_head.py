@@ -150,11 +150,11 @@ class SIPEHead(BaseModule):
         maps = self._select(inputs)
         size = maps[self.grid_index].shape[-2:]
         logits = self.classifier(maps[-1]).float()
-        projections = [side(x.detach()).float() for side, x in zip(self.side_projections, maps, strict=True)]
+        detached = [x.detach() for x in maps]
         return SIPEFeatures(
             logits=resize_bilinear(logits, size),
             scores=logits.mean(dim=(2, 3)),
-            hierarchical=hierarchical_feature(projections, size, self.eps),
+            hierarchical=hierarchical_feature(detached, list(self.side_projections), size, self.eps),
             deepest=resize_bilinear(maps[-1].float(), size),
         )
 

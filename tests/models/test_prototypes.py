@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from sipe_mmseg.models.gsc_loss import gsc_loss
 from sipe_mmseg.models.multi_scale_fusion import fuse_scales
@@ -297,14 +297,29 @@ class TestHierarchicalFeature:
             draw(N, channels, *size).requires_grad_()
             for channels, size in zip((2, 3, 4, 5), ((12, 16), (6, 8), (3, 4), (2, 2)), strict=True)
         ]
-        found = hierarchical_feature(projections, (3, 4))
+        found = hierarchical_feature(projections, [nn.Identity()] * 4, (3, 4))
         expected = images(lambda *image: reference.hierarchical_feature(image, (3, 4)), *projections)
         assert found.shape == (N, 14, 3, 4)
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(gradients(found, *projections), gradients(expected, *projections))
 
+    @pytest.mark.parametrize('size', [(13, 19), (12, 16), (6, 40), (7, 9), (8, 8), (3, 4), (2, 3)])
+    def test_projects_few_cells_and_means_all(self, reference: ModuleType, size: tuple[int, int]) -> None:
+        maps = draw(N, D, *size).requires_grad_()
+        seen = []
+
+        def project(cells: Tensor) -> Tensor:
+            seen.append(cells.shape[-2] * cells.shape[-1])
+            return cells * 2 - 1
+
+        found = hierarchical_feature([maps], [project], (3, 4))
+        expected = images(lambda single: reference.hierarchical_feature([single * 2 - 1], (3, 4)), maps)
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(gradients(found, maps), gradients(expected, maps))
+        assert seen == [min(size[0] * size[1], 4 * 3 * 4)]
+
     def test_every_stage_has_unit_length_before_it_is_resized(self) -> None:
-        found = hierarchical_feature([draw(N, 4, H, W) * 100, draw(N, 6, H, W) * 0.01], (H, W))
+        found = hierarchical_feature([draw(N, 4, H, W) * 100, draw(N, 6, H, W) * 0.01], [nn.Identity()] * 2, (H, W))
         for part in found.split([4, 6], dim=1):
             torch.testing.assert_close(part.norm(dim=1), torch.ones(N, H, W), rtol=0, atol=0.01)
 
@@ -312,7 +327,7 @@ class TestHierarchicalFeature:
         projection = draw(N, D, H, W)
         projection[:, :, 0, 0] = 0
         projection.requires_grad_()
-        found = hierarchical_feature([projection], (H, W))
+        found = hierarchical_feature([projection], [nn.Identity()], (H, W))
         found.sum().backward()
         assert not found[:, :, 0, 0].any()
         assert torch.isfinite(projection.grad).all()

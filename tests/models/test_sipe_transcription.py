@@ -31,7 +31,7 @@ def test_values_and_gradients(written: ModuleType, classes: int) -> None:
     generator = torch.Generator().manual_seed(classes)
     logits = torch.randn(2, classes - 1, 6, 9, generator=generator, requires_grad=True)
     deepest = torch.randn(2, 10, 6, 9, generator=generator)
-    sides = [torch.randn(2, 5, 12, 18, generator=generator), torch.randn(2, 7, 6, 9, generator=generator)]
+    sides = [torch.randn(2, 5, 24, 36, generator=generator), torch.randn(2, 7, 6, 9, generator=generator)]
     sides = [side.requires_grad_() for side in sides]
     valid = (torch.rand(2, classes, 1, 1, generator=generator) > 0.5).float()
     valid[:, 0] = 1
@@ -39,7 +39,7 @@ def test_values_and_gradients(written: ModuleType, classes: int) -> None:
     for ours in (True, False):
         if ours:
             cam = class_activation_maps(logits) * valid
-            features = hierarchical_feature(sides, (6, 9))
+            features = hierarchical_feature(sides, [torch.nn.Identity()] * 2, (6, 9))
             seeds = structure_aware_seeds(deepest, cam, valid)
             is_cam = image_specific_cams(features, image_specific_prototypes(features, seeds))
             loss = gsc_loss(cam, is_cam)
