@@ -21,8 +21,8 @@ EPS = 1e-5
 COSINE_EPS = 1e-8
 """PyTorch's default guard of a cosine similarity, in which IS-CAM is computed."""
 
-MAX_ELEMENTS = 2**26
-"""Bound of the structure maps in memory at a time: 256 MiB in float32. The published crops fit in one block."""
+MAX_ELEMENTS = 2**24
+"""Bound of the structure maps in memory at a time: 64 MiB in float32. A published crop's fit in 4 MiB."""
 
 
 def normalize_by_max(maps: Tensor, eps: float = EPS) -> Tensor:
@@ -82,11 +82,13 @@ def validity_maps(labels: Tensor, boxes: Tensor, crop_size: Sequence[int], grid_
     return present[:, :, None, None] * image[:, None]
 
 
+@torch.no_grad()
 def soft_iou(features: Tensor, maps: Tensor, eps: float = EPS, max_elements: int = MAX_ELEMENTS) -> Tensor:
     """Soft IoU of every pixel's structure map with every class map (SIPE, section 3.2).
 
     The structure map of pixel i is ``S_i(j) = relu(cos(f_i, f_j))``; padding is part of the sums. With the IoU written
-    as two matrix products, the published tensor of (N, K + 1, hw, hw) never exists.
+    as two matrix products, the published tensor of (N, K + 1, hw, hw) never exists. One image at a time: what it gets
+    does not depend on the others. No gradient passes through it.
 
     Args:
         features: (N, D, h, w).
@@ -97,19 +99,17 @@ def soft_iou(features: Tensor, maps: Tensor, eps: float = EPS, max_elements: int
     Returns:
         (N, C, h, w); 0 where a dead feature meets an empty map (0 / 0).
     """
-    shape = maps.shape
-    features = features.flatten(2)
-    features = features / (features.norm(dim=1, keepdim=True) + eps)
-    maps = maps.flatten(2)
-    transposed, area = features.transpose(1, 2), maps.sum(dim=2, keepdim=True)
-    pixels = features.shape[2]
-    blocks = []
-    for part in features.split(max(1, max_elements // (len(features) * pixels)), dim=2):
-        structure = torch.bmm(transposed, part).relu_()
-        intersection = torch.bmm(maps, structure)
-        union = structure.sum(dim=1, keepdim=True) + area - intersection
-        blocks.append(torch.where(union > 0, intersection / union, torch.zeros_like(union)))
-    return torch.cat(blocks, dim=2).view(shape)
+    similarity = torch.empty_like(maps)
+    for image, image_maps, found in zip(features.flatten(2), maps.flatten(2), similarity.flatten(2), strict=True):
+        unit = image / (image.norm(dim=0, keepdim=True) + eps)
+        area = image_maps.sum(dim=1, keepdim=True)
+        size = max(1, max_elements // unit.shape[1])
+        for part, result in zip(unit.split(size, dim=1), found.split(size, dim=1), strict=True):
+            structure = (unit.T @ part).relu_()
+            intersection = image_maps @ structure
+            union = structure.sum(dim=0) + area - intersection
+            torch.where(union > 0, intersection / union, torch.zeros_like(union), out=result)
+    return similarity
 
 
 def structure_aware_seeds(

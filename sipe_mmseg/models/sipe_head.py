@@ -176,9 +176,7 @@ class SIPEHead(BaseModule):
         Returns:
             ``loss_cls`` and, unless switched off, ``loss_gsc``.
         """
-        labels = self.stack_labels(data_samples)
-        boxes = torch.stack([sample.valid_box for sample in data_samples])
-        return self.loss_by_feat(self.forward(inputs), labels, boxes, crop_size)
+        return self.loss_by_feat(self.forward(inputs), *self.stack_targets(data_samples), crop_size)
 
     def loss_by_feat(
         self, features: SIPEFeatures, labels: Tensor, boxes: Tensor, crop_size: Sequence[int]
@@ -230,6 +228,10 @@ class SIPEHead(BaseModule):
             present = torch.cat([torch.ones_like(labels[:, :1]), self._checked(labels)], dim=1)[:, :, None, None]
             cam = class_activation_maps(logits, self.eps)
             return self._explore(cam, hierarchical, hierarchical, present), labels, probabilities
+
+    def stack_targets(self, data_samples: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """Labels of :meth:`stack_labels` and the samples' boxes (N, 4)."""
+        return self.stack_labels(data_samples), torch.stack([sample.valid_box for sample in data_samples])
 
     def stack_labels(self, data_samples: Sequence[Any]) -> Tensor:
         """Stack the samples' image-level labels.

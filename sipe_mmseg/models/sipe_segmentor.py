@@ -100,7 +100,9 @@ class SIPESegmentor(BaseSegmentor):
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """``loss_cls`` and ``loss_gsc`` of a preprocessed batch (N, 3, H, W)."""
-        return self.decode_head.loss(self.extract_feat(inputs), data_samples, inputs.shape[-2:])
+        # Not decode_head.loss: during that call, this one would hold the backbone's largest maps, which learn nothing.
+        features = self.decode_head(self.extract_feat(inputs))
+        return self.decode_head.loss_by_feat(features, *self.decode_head.stack_targets(data_samples), inputs.shape[-2:])
 
     def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
         """One scale, unmirrored unless ``test_cfg.mirror``; see :meth:`pack` for what the samples then hold.
