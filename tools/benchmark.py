@@ -15,8 +15,6 @@ count (GPU). Weights are random: they cost what trained ones do.
 import argparse
 import importlib.util
 import json
-import multiprocessing
-import platform
 import statistics
 import sys
 import tempfile
@@ -35,7 +33,7 @@ from mmengine.structures import LabelData
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from sipe_mmseg import __version__
+from sipe_mmseg.engine.benchmarking import in_own_process, machine, peak_megabytes, resident_megabytes, take_turns
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = 'configs/sipe/sipe_r50_1xb16-5e_voc12aug-512x512.py'
@@ -53,59 +51,24 @@ def transcription() -> ModuleType:
     return module
 
 
-# --- Clocks and memory ------------------------------------------------------------------------------------------------
+# --- Networks ---------------------------------------------------------------------------------------------------------
 
 
-def wait_for(device: str) -> None:
-    if device.startswith('cuda'):
-        torch.cuda.synchronize()
-
-
-def race(contestants: dict[str, Callable[[], Any]], repeats: int, device: str) -> dict[str, list[float]]:
-    """Seconds of every contestant in every round; the first round warms up and is forgotten."""
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(repeats + 1):
-        for name, contestant in contestants.items():
-            wait_for(device)
-            start = time.perf_counter()
-            contestant()
-            wait_for(device)
-            times[name].append(time.perf_counter() - start)
-    return {name: seconds[1:] for name, seconds in times.items()}
-
-
-def resident_megabytes(field: str) -> float:
-    """A figure of this process from Linux: ``VmRSS`` is resident now, ``VmHWM`` the most that ever was."""
-    lines = Path('/proc/self/status').read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / 1e6
-
-
-def peak_megabytes(build: Callable[..., dict[str, Callable[[], Any]]], name: str, settings: dict[str, Any]) -> float:
+def peak(build: Callable[..., dict[str, Callable[[], Any]]], name: str, settings: dict[str, Any]) -> float:
     """How much one contestant's first run at full size raises the peak, after a run at a small one."""
-    device = settings['device']
     build(**{**settings, 'size': 64, 'batch': 1})[name]()
-    contestant = build(**settings)[name]
-    if device.startswith('cuda'):
-        wait_for(device)
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        contestant()
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
-    Path('/proc/self/clear_refs').write_text('5')  # resets the peak to what is resident now
-    before = resident_megabytes('VmRSS')
-    contestant()
-    return resident_megabytes('VmHWM') - before
+    return peak_megabytes(build(**settings)[name], settings['device'])
 
 
 def measure(
     build: Callable[..., dict[str, Callable[[], Any]]], settings: dict[str, Any], names: Sequence[str], repeats: int
 ) -> list[dict[str, Any]]:
     """Rows of times, memory and ratios to ``'encoder'``, the first of the names."""
-    times = race({name: build(**settings)[name] for name in names}, repeats, settings['device'])
+    contestants = build(**settings)
+    times = take_turns({name: contestants[name] for name in names}, repeats, settings['device'])
     rows = []
     for name in names:
-        with multiprocessing.get_context('spawn').Pool(1) as pool:
-            memory = pool.apply(peak_megabytes, (build, name, settings))
+        memory = in_own_process(peak, build, name, settings)
         ratios = [mine / floor for mine, floor in zip(times[name], times[names[0]], strict=True)]
         rows.append(
             dict(
@@ -271,7 +234,7 @@ def evaluation(images: int, classes: int) -> list[dict[str, Any]]:
         metric.process(None, [sample])
         counting += time.perf_counter() - before
         if index % max(1, images // 10) == 0:
-            rows.append(dict(images=index, megabytes=resident_megabytes('VmRSS'), images_per_second=index / counting))
+            rows.append(dict(images=index, megabytes=resident_megabytes(), images_per_second=index / counting))
     metric.evaluate(images)
     print(f'{time.perf_counter() - start:.0f} s, simulating included', file=sys.stderr)
     return rows
@@ -319,7 +282,7 @@ def loading(images: int, repeats: int, config: str = CONFIG) -> list[dict[str, A
                 size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
                 mmcv.imresize(image, size, backend='pillow', interpolation='bicubic')
 
-        times = race({'decode and resize': alone, 'pipeline': whole}, repeats, 'cpu')
+        times = take_turns({'decode and resize': alone, 'pipeline': whole}, repeats, 'cpu')
     shares = [floor / mine for floor, mine in zip(times['decode and resize'], times['pipeline'], strict=True)]
     return [
         dict(name=key, images_per_second=images / statistics.median(seconds), share=share)
@@ -336,18 +299,6 @@ GROWTH = {
     'size': (256, 512, 1024, 2048),
     'batch': (1, 2, 4, 8),
 }
-
-
-def machine(device: str) -> str:
-    """What the figures were measured with, in one line."""
-    cpuinfo = Path('/proc/cpuinfo')
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    processor = next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), 'unknown')
-    where = torch.cuda.get_device_name(device) if device.startswith('cuda') else processor
-    return (
-        f'{where}, {torch.get_num_threads()} threads; Python {platform.python_version()}, torch {torch.__version__}, '
-        f'sipe_mmseg {__version__}'
-    )
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

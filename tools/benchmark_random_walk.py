@@ -10,13 +10,9 @@ image: its boundaries, found in the image and its mirror (random weights cost wh
 """
 
 import argparse
-import multiprocessing
-import platform
 import statistics
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -24,7 +20,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor
 
-from sipe_mmseg import __version__
+from sipe_mmseg.engine.benchmarking import in_own_process, machine, peak_megabytes, take_turns
 from sipe_mmseg.models.irn_head import GRID_STRIDE
 from sipe_mmseg.refinement import random_walk
 from sipe_mmseg.refinement.pixel_pairs import at_pairs, half_disc, path
@@ -63,41 +59,19 @@ def inputs(grid: tuple[int, int], classes: int, device: str) -> tuple[Tensor, Te
 
 def seconds(walk: Walk, maps: tuple[Tensor, Tensor], repeats: int) -> float:
     """Median by the clock, after the walk was done once."""
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        walk(*maps)
-        if maps[0].is_cuda:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:])
+    return statistics.median(take_turns({'walk': lambda: walk(*maps)}, repeats, str(maps[0].device))['walk'])
 
 
-def peak_megabytes(walk: Walk, grid: tuple[int, int], classes: int, device: str) -> float:
-    """How much the peak of memory rises: of the GPU, or of this process, which has walked over a tiny grid before."""
+def peak(walk: Walk, grid: tuple[int, int], classes: int, device: str) -> float:
+    """How much a walk raises the peak, in a process that has walked over a tiny grid before."""
     small, maps = inputs((8, 8), classes, device), inputs(grid, classes, device)
     walk(*small)
-    if maps[0].is_cuda:
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        walk(*maps)
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
-    Path('/proc/self/clear_refs').write_text('5')  # resets the peak to what is resident now
-    before = resident_megabytes('VmRSS')
-    walk(*maps)
-    return resident_megabytes('VmHWM') - before
-
-
-def resident_megabytes(field: str) -> float:
-    """A figure of this process from Linux: ``VmRSS`` is resident now, ``VmHWM`` the most that ever was."""
-    lines = Path('/proc/self/status').read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / 1e6
+    return peak_megabytes(lambda: walk(*maps), device)
 
 
 def cost(walk: Walk, grid: tuple[int, int], classes: int, device: str, repeats: int) -> Cost:
     measured = seconds(walk, inputs(grid, classes, device), repeats)
-    with multiprocessing.get_context('spawn').Pool(1) as pool:
-        return Cost(measured, pool.apply(peak_megabytes, (walk, grid, classes, device)))
+    return Cost(measured, in_own_process(peak, walk, grid, classes, device))
 
 
 def irn_boundaries(config: Config, size: tuple[int, int], device: str) -> Callable[[], Tensor]:
@@ -118,19 +92,6 @@ def print_irn(path: str, grid: tuple[int, int], classes: int, device: str, repea
     print('| image | boundaries, s | walk, s | images per second |')
     print('|---|---|---|---|')
     print(f'| {size[0]} x {size[1]} | {boundaries:.3f} | {walk:.3f} | {1 / (boundaries + walk):.2f} |')
-
-
-def machine(device: str) -> str:
-    """What the figures were measured with, in one line."""
-    cpuinfo = Path('/proc/cpuinfo')
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    processor = names[0] if names else platform.processor()
-    gpu = f', {torch.cuda.get_device_name(device)}' if device.startswith('cuda') else ''
-    return (
-        f'{processor}{gpu}, {torch.get_num_threads()} threads; Python {platform.python_version()}, '
-        f'torch {torch.__version__}, sipe_mmseg {__version__}'
-    )
 
 
 def grid_size(text: str) -> tuple[int, int]:
