@@ -20,23 +20,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import mmcv
 import numpy as np
 import torch
+from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import LabelData
+from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from PIL import Image
 from torch import Tensor
 
 from sipe_mmseg.engine.benchmarking import in_own_process, machine, peak_megabytes, resident_megabytes, take_turns
+from sipe_mmseg.evaluation import CAMMetric
+from sipe_mmseg.models import MultiScaleCAM
+from sipe_mmseg.models.prototypes import validity_maps
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIG = 'configs/sipe/sipe_r50_1xb16-5e_voc12aug-512x512.py'
+CONFIG = str(ROOT / 'configs/sipe/sipe_r50_1xb16-5e_voc12aug-512x512.py')
 SCALES = (1.0, 0.5, 1.5, 2.0)
 PRESENT = 2  # classes in an image
 AMP = {'bf16': torch.bfloat16, 'fp16': torch.float16}
@@ -85,13 +92,16 @@ def measure(
     return rows
 
 
+def autocast(device: str, amp: str) -> AbstractContextManager:
+    """Mixed precision of the kind that ``--amp`` names, or none."""
+    return torch.autocast(device.split(':')[0], AMP[amp]) if amp != 'off' else nullcontext()
+
+
 # --- A training step --------------------------------------------------------------------------------------------------
 
 
 def build_model(classes: int, device: str, config: str = CONFIG) -> torch.nn.Module:
     """The config's network at random weights, with so many classes (background included)."""
-    from mmseg.registry import MODELS
-
     cfg = Config.fromfile(config)
     init_default_scope(cfg.default_scope)
     cfg.model.backbone.init_cfg = None
@@ -125,28 +135,23 @@ def step_contestants(classes: int, size: int, batch: int, device: str, amp: str)
     labels = torch.stack([sample.image_labels.multi_hot for sample in samples])
     written = transcription()
 
-    def autocast() -> Any:
-        return torch.autocast(device.split(':')[0], AMP[amp]) if amp != 'off' else nullcontext()
-
     def finish(losses: Sequence[Tensor]) -> None:
-        sum(losses).backward()  # type: ignore[union-attr]
+        torch.stack(list(losses)).sum().backward()
         model.zero_grad(set_to_none=True)
 
     def encoder() -> None:
-        with autocast():
+        with autocast(device, amp):
             scores = head.classifier(model.extract_feat(images)[-1]).mean(dim=(2, 3))
             loss = head.loss_cls(scores.float(), labels)
         finish([loss])
 
     def here() -> None:
-        with autocast():
+        with autocast(device, amp):
             losses = model.loss(images, samples)
         finish(list(losses.values()))
 
     def transcribed() -> None:
-        from sipe_mmseg.models.prototypes import validity_maps
-
-        with autocast():
+        with autocast(device, amp):
             maps = model.extract_feat(images)
             logits = head.classifier(maps[-1]).float()
             sides = [side(each.detach()).float() for side, each in zip(head.side_projections, maps, strict=True)]
@@ -167,8 +172,6 @@ def step_contestants(classes: int, size: int, batch: int, device: str, amp: str)
 
 def inference_contestants(classes: int, size: int, batch: int, device: str, amp: str) -> dict[str, Callable[[], Any]]:
     """Images at four scales with mirrors: ``encoder`` (on the same inputs), ``here`` with fusion and label map."""
-    from sipe_mmseg.models import MultiScaleCAM
-
     model = build_model(classes, device).eval()
     tta = MultiScaleCAM(model)
     generator = torch.Generator().manual_seed(0)
@@ -182,18 +185,15 @@ def inference_contestants(classes: int, size: int, batch: int, device: str, amp:
             sample.set_metainfo(dict(img_shape=(side, side)))
     prepared = [model.data_preprocessor(dict(inputs=each, data_samples=None), False)['inputs'] for each in inputs]
 
-    def autocast() -> Any:
-        return torch.autocast(device.split(':')[0], AMP[amp]) if amp != 'off' else nullcontext()
-
     @torch.no_grad()
     def encoder() -> None:
-        with autocast():
+        with autocast(device, amp):
             for each in prepared:
                 model.decode_head.classifier(model.extract_feat(torch.cat([each, each.flip(-1)]))[-1])
 
     @torch.no_grad()
     def here() -> None:
-        with autocast():
+        with autocast(device, amp):
             tta.test_step(dict(inputs=inputs, data_samples=samples))
 
     return {'encoder': encoder, 'here': here}
@@ -222,8 +222,6 @@ def simulated_prediction(generator: torch.Generator, classes: int, height: int, 
 
 def evaluation(images: int, classes: int) -> list[dict[str, Any]]:
     """Resident memory after every tenth of so many simulated images of 480 x 640."""
-    from sipe_mmseg.evaluation import CAMMetric
-
     metric = CAMMetric()
     metric.dataset_meta = dict(classes=[str(index) for index in range(classes)])
     generator = torch.Generator().manual_seed(0)
@@ -245,8 +243,6 @@ def evaluation(images: int, classes: int) -> list[dict[str, Any]]:
 
 def write_photographs(folder: Path, number: int) -> list[Path]:
     """JPEGs of 375 x 500: smooth colours and some grain, about as large as VOC's photographs."""
-    from PIL import Image
-
     random = np.random.default_rng(0)
     paths = []
     for index in range(number):
@@ -259,9 +255,6 @@ def write_photographs(folder: Path, number: int) -> list[Path]:
 
 def loading(images: int, repeats: int, config: str = CONFIG) -> list[dict[str, Any]]:
     """Images per second of one process: the training pipeline, and decoding and the same resize alone."""
-    import mmcv
-    from mmcv.transforms import Compose
-
     cfg = Config.fromfile(config)
     init_default_scope(cfg.default_scope)
     pipeline = Compose(cfg.train_pipeline)
@@ -347,12 +340,23 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--amp', choices=('off', *AMP), default='off')
     parser.add_argument('--along', choices=tuple(GROWTH), default='classes', help='what grows')
     parser.add_argument('--values', type=int, nargs='+', help='its values')
-    parser.add_argument('--without', nargs='+', default=[], metavar='NAME', help='contestants to leave out')
+    parser.add_argument('--without', nargs='+', default=[], choices=('here', 'transcription'), help='leave these out')
     parser.add_argument('--images', type=int, default=200)
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--json', type=Path, help='file for the figures')
     parser.add_argument('--plot', type=Path, help='picture of growth')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.device.startswith('cuda') and not torch.cuda.is_available():
+        parser.error(f'--device {args.device}: PyTorch sees no GPU here')
+    if args.plot and args.what != 'growth':
+        parser.error(f'--plot shows how something grows: {args.what} has nothing to plot')
+    for path in filter(None, (args.json, args.plot)):
+        if not path.parent.is_dir():
+            parser.error(f'{path}: there is no folder {path.parent}')
+    classes = [*args.classes, *(args.values or () if args.along == 'classes' else ())]
+    if min(classes) < PRESENT + 1 or min(args.values or [1]) < 1:
+        parser.error(f'--classes must be at least {PRESENT + 1}, background included, and --values at least 1')
+    return args
 
 
 def main() -> int:

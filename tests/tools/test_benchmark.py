@@ -39,3 +39,18 @@ def test_evaluation_and_loading(tmp_path: Path) -> None:
     rows = run(tmp_path, 'loading', '--images', '3')
     assert [row['name'] for row in rows] == ['decode and resize', 'pipeline']
     assert all(row['images_per_second'] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (('step', '--plot', 'growth.png'), '--plot shows how something grows: step has nothing to plot'),
+        (('step', '--json', 'nowhere/figures.json'), 'there is no folder nowhere'),
+        (('step', '--classes', '2'), '--classes must be at least 3, background included'),
+        (('growth', '--without', 'encoder'), "invalid choice: 'encoder'"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_measured(words: tuple[str, ...], message: str) -> None:
+    done = subprocess.run([sys.executable, 'tools/benchmark.py', *words], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert message in done.stderr
