@@ -5,7 +5,8 @@
     torchrun --nproc-per-node 4 tools/generate_labels.py CONFIG CHECKPOINT ... --launcher pytorch
 
 At several scales, mirrored, if the config says how (tta_model, tta_pipeline). Files appear complete or not at all; the
-same command again writes what is missing and nothing else.
+same command again writes what is missing and nothing else. On a GPU, `--cfg-options test_dataloader.batch_size=8` takes
+images of equal size together; the maps stay the same.
 """
 
 import argparse

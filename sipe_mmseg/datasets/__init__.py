@@ -2,6 +2,7 @@
 
 from .cam_transforms import LoadCAM
 from .coco14 import COCO14ImageLevelDataset
+from .equal_size_batches import EqualSizeBatchSampler
 from .image_level_dataset import ImageLevelDataset
 from .sampler import SampleIndex, SeededSampler
 from .transforms import (
@@ -17,6 +18,7 @@ from .voc12 import VOC12ImageLevelDataset
 
 __all__ = [
     'COCO14ImageLevelDataset',
+    'EqualSizeBatchSampler',
     'ImageLevelDataset',
     'LoadCAM',
     'LoadScoringMask',

@@ -113,6 +113,19 @@ def list_files(root: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[
     return sorted(paths)
 
 
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(width, height) in pixels that an image has when it is loaded, turned as its EXIF orientation says.
+
+    Only the header is read.
+
+    Raises:
+        OSError: If there is no such file, or it is no image.
+    """
+    with Image.open(path) as image:
+        width, height = image.size
+        return (height, width) if _is_turned(image) else (width, height)
+
+
 def check_samples(
     samples: Sequence[tuple[str, str | None]],
     *,
@@ -158,7 +171,7 @@ def sample_problem(
     try:
         with open(image_path, 'rb') as file, Image.open(file) as image:
             width, height = image.size
-            turned = 'exif' in image.info and image.getexif().get(_ORIENTATION_TAG, 1) > 4
+            turned = _is_turned(image)
             if min(width, height) < min_side:
                 return f'{image_path}: {width}x{height} pixels, but both sides must have at least {min_side}'
             if not _ends_properly(file, image.format):
@@ -210,6 +223,11 @@ def first_few(names: Iterable[str], count: int = 5) -> str:
     """The first ``count`` names, for a message."""
     names = list(names)
     return ', '.join(names[:count]) + (', ...' if len(names) > count else '')
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether its EXIF orientation exchanges rows and columns of an image."""
+    return 'exif' in image.info and image.getexif().get(_ORIENTATION_TAG, 1) > 4
 
 
 def _ends_properly(file: BinaryIO, image_format: str | None) -> bool:

@@ -1,9 +1,10 @@
+import mmcv
 import numpy as np
 import pytest
 from PIL import Image
 
 import sipe_mmseg  # noqa: F401
-from sipe_mmseg.datasets.image_files import ImageFolder, check_samples, raise_problems, sample_problem
+from sipe_mmseg.datasets.image_files import ImageFolder, check_samples, image_size, raise_problems, sample_problem
 
 
 def save_image(path, width=40, height=30, mode='RGB', **options):
@@ -141,6 +142,13 @@ class TestSampleProblem:
         assert 'stored.png: 40x30 pixels, but its image' in sample_problem(image, as_stored)
         image = save_image(tmp_path / f'upside_down_{name}', 40, 30, exif=exif(3))
         assert sample_problem(image, as_stored) is None
+
+    @pytest.mark.parametrize('orientation', range(1, 9))
+    @pytest.mark.parametrize('name', ['a.jpg', 'a.png'])
+    def test_size_is_that_of_the_loaded_image(self, tmp_path, name, orientation):
+        image = save_image(tmp_path / name, 40, 30, exif=exif(orientation))
+        height, width = mmcv.imread(image).shape[:2]
+        assert image_size(image) == (width, height)
 
     def test_mask_of_colours(self, tmp_path):
         image, mask = save_image(tmp_path / 'a.jpg'), save_mask(tmp_path / 'm.png', mode='RGB')

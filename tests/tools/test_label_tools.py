@@ -24,6 +24,7 @@ from sipe_mmseg.datasets.cam_files import read_cam, resize_cam
 from sipe_mmseg.datasets.label_files import write_label_png
 from sipe_mmseg.datasets.result_folder import ResultFolder
 from sipe_mmseg.datasets.shapes import ShapesSettings, write_shapes
+from sipe_mmseg.models import MultiScaleCAM
 from sipe_mmseg.refinement import dense_crf, ir_labels
 
 REPOSITORY = Path(__file__).parents[2]
@@ -116,6 +117,27 @@ def test_writes_all_images_of_the_split(home: Path, done: Path) -> None:
     assert settings['model']['type'] == 'SIPESegmentor'
     assert settings['tta_model'] == {'type': 'MultiScaleCAM', 'mirror': True}
     assert json.loads((done / 'cams' / 'settings.json').read_text()) == {**settings, 'cam_stride': 4}
+
+
+def test_batches_give_the_same_files(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(home / 'shapes', tmp_path / 'shapes')
+    for name in TRAIN[:4]:
+        path = tmp_path / 'shapes' / 'JPEGImages' / f'{name}.jpg'
+        Image.open(path).resize((64, 56)).save(path)
+    monkeypatch.setenv('SHAPES_ROOT', str(tmp_path / 'shapes'))
+    batches: list[int] = []
+    step = MultiScaleCAM.test_step
+    monkeypatch.setattr(
+        MultiScaleCAM, 'test_step', lambda self, data: batches.append(len(data['inputs'][0])) or step(self, data)
+    )
+    for batch_size in (1, 3):
+        out = tmp_path / str(batch_size)
+        options = ('--cfg-options', f'test_dataloader.batch_size={batch_size}')
+        assert generate(home, '--out', out / 'labels', '--cams', out / 'cams', *options) == 0
+    assert batches == [1, 1, 1, 1, 1, 3, 1, 1]
+    for name in (f'{folder}/{image}' for image in TRAIN for folder in ('labels', 'cams')):
+        path = Path(name).with_suffix('.png' if name.startswith('labels') else '.npz')
+        assert (tmp_path / '3' / path).read_bytes() == (tmp_path / '1' / path).read_bytes()
 
 
 def test_rerun_does_what_is_missing_and_nothing_else(home: Path, done: Path, capsys: pytest.CaptureFixture) -> None:

@@ -50,6 +50,7 @@ val_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    batch_sampler=dict(type='EqualSizeBatchSampler'),  # matters with a batch_size above 1
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

@@ -51,6 +51,7 @@ val_dataloader = dict(
     batch_size=1,
     num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+    batch_sampler=dict(type='EqualSizeBatchSampler'),  # matters with a batch_size above 1
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
