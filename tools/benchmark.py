@@ -2,6 +2,7 @@
 
     python tools/benchmark.py step --classes 21 81            a training step, forward and backward
     python tools/benchmark.py inference --classes 21 81       one image at four scales with mirrors
+    python tools/benchmark.py labels --images 8               tools/generate_labels.py, files and all
     python tools/benchmark.py evaluation --images 5000        memory while CAMMetric counts COCO-sized images
     python tools/benchmark.py loading --images 200            the training pipeline beside decode and resize alone
     python tools/benchmark.py growth --along classes          a step's time and memory as one number grows
@@ -37,7 +38,9 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from torch import Tensor
 
+from sipe_mmseg.datasets import VOC12ImageLevelDataset
 from sipe_mmseg.engine.benchmarking import in_own_process, machine, peak_megabytes, resident_megabytes, take_turns
+from sipe_mmseg.engine.label_generation import generate_labels
 from sipe_mmseg.evaluation import CAMMetric
 from sipe_mmseg.models import MultiScaleCAM
 from sipe_mmseg.models.prototypes import validity_maps
@@ -199,6 +202,53 @@ def inference_contestants(classes: int, size: int, batch: int, device: str, amp:
     return {'encoder': encoder, 'here': here}
 
 
+def labels(images: int, settings: dict[str, Any], repeats: int, config: str = CONFIG) -> list[dict[str, Any]]:
+    """Images per second: label maps and CAM files on disk, starting up included, and the encoder on the same inputs."""
+    device, batch = settings['device'], settings['batch']
+    height, width = settings['size'] * 3 // 4, settings['size']
+    cfg = Config.fromfile(config)
+    cfg.model.backbone.init_cfg = None
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        paths = write_photographs(folder, images, height, width)
+        classes = [name for name in VOC12ImageLevelDataset.METAINFO['classes'] if name != 'background']
+        present = {
+            path.name: [classes[(7 * index + step) % 20] for step in range(PRESENT)] for index, path in enumerate(paths)
+        }
+        (folder / 'labels.json').write_text(json.dumps(present))
+        cfg.test_dataloader.batch_size = batch
+        cfg.test_dataloader.dataset = dict(
+            type='ImageLevelDataset',
+            data_root=name,
+            labels=dict(json='labels.json'),
+            metainfo=dict(classes=['background', *classes]),
+            test_mode=True,
+        )
+        model = build_model(21, device, config).eval()
+        torch.save(model.state_dict(), folder / 'random.pth')
+
+        @torch.no_grad()
+        def encoder() -> None:
+            with autocast(device, settings['amp']):
+                for scale in SCALES:
+                    size = (round(height * scale), round(width * scale))
+                    inputs = torch.zeros(2 * batch, 3, *size, device=device)
+                    for _ in range(images // batch):
+                        model.decode_head.classifier(model.extract_feat(inputs)[-1])
+
+        def here() -> None:
+            with tempfile.TemporaryDirectory(dir=name) as out, autocast(device, settings['amp']):
+                checkpoint, folders = folder / 'random.pth', (Path(out, 'labels'), Path(out, 'cams'))
+                generate_labels(cfg, checkpoint, folders[0], cam_dir=folders[1], device=device)
+
+        times = take_turns({'encoder': encoder, 'here': here}, repeats, device)
+    ratios = [mine / floor for mine, floor in zip(times['here'], times['encoder'], strict=True)]
+    return [
+        dict(name=name, batch=batch, images_per_second=images / statistics.median(times[name]), ratio=ratio)
+        for name, ratio in (('encoder', 1.0), ('here', statistics.median(ratios)))
+    ]
+
+
 # --- Evaluation -------------------------------------------------------------------------------------------------------
 
 
@@ -241,13 +291,14 @@ def evaluation(images: int, classes: int) -> list[dict[str, Any]]:
 # --- Loading ----------------------------------------------------------------------------------------------------------
 
 
-def write_photographs(folder: Path, number: int) -> list[Path]:
-    """JPEGs of 375 x 500: smooth colours and some grain, about as large as VOC's photographs."""
+def write_photographs(folder: Path, number: int, height: int, width: int) -> list[Path]:
+    """JPEGs of smooth colours and some grain, about as large on disk as photographs."""
     random = np.random.default_rng(0)
     paths = []
     for index in range(number):
-        coarse = Image.fromarray(random.integers(0, 256, (24, 32, 3), dtype=np.uint8)).resize((500, 375), Image.BICUBIC)
-        grain = random.normal(0, 8, (375, 500, 3))
+        coarse = Image.fromarray(random.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+        coarse = coarse.resize((width, height), Image.BICUBIC)
+        grain = random.normal(0, 8, (height, width, 3))
         paths.append(folder / f'{index}.jpg')
         Image.fromarray(np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8)).save(paths[-1], quality=90)
     return paths
@@ -260,7 +311,7 @@ def loading(images: int, repeats: int, config: str = CONFIG) -> list[dict[str, A
     pipeline = Compose(cfg.train_pipeline)
     longest = cfg.train_pipeline[1]
     with tempfile.TemporaryDirectory() as name:
-        paths = write_photographs(Path(name), images)
+        paths = write_photographs(Path(name), images, 375, 500)  # as VOC's
 
         def whole() -> None:
             np.random.seed(0)
@@ -332,7 +383,7 @@ def plot(rows: Sequence[dict[str, Any]], along: str, path: Path) -> None:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('what', choices=('step', 'inference', 'evaluation', 'loading', 'growth'))
+    parser.add_argument('what', choices=('step', 'inference', 'labels', 'evaluation', 'loading', 'growth'))
     parser.add_argument('--classes', type=int, nargs='+', default=[21], help='background included')
     parser.add_argument('--size', type=int, default=512, help='side of the images in pixels')
     parser.add_argument('--batch', type=int, default=2)
@@ -353,6 +404,8 @@ def parse_args() -> argparse.Namespace:
     for path in filter(None, (args.json, args.plot)):
         if not path.parent.is_dir():
             parser.error(f'{path}: there is no folder {path.parent}')
+    if args.what == 'labels' and args.images % args.batch:
+        parser.error(f'--images {args.images} is no multiple of --batch {args.batch}')
     classes = [*args.classes, *(args.values or () if args.along == 'classes' else ())]
     if min(classes) < PRESENT + 1 or min(args.values or [1]) < 1:
         parser.error(f'--classes must be at least {PRESENT + 1}, background included, and --values at least 1')
@@ -366,6 +419,9 @@ def main() -> int:
     if args.what == 'evaluation':
         with redirect_stdout(sys.stderr):  # the metric's tables
             rows = evaluation(args.images, args.classes[0])
+    elif args.what == 'labels':
+        with redirect_stdout(sys.stderr):  # the tool's own words
+            rows = labels(args.images, settings, args.repeats)
     elif args.what == 'loading':
         rows = loading(args.images, args.repeats)
     else:

@@ -33,6 +33,13 @@ def test_networks_and_growth(tmp_path: Path) -> None:
     assert (tmp_path / 'growth.png').stat().st_size > 1000
 
 
+def test_labels(tmp_path: Path) -> None:
+    rows = run(tmp_path, 'labels', '--size', '64', '--images', '4', '--batch', '2')
+    assert [row['name'] for row in rows] == ['encoder', 'here']
+    assert all(row['images_per_second'] > 0 for row in rows)
+    assert rows[1]['ratio'] > rows[0]['ratio'] == 1
+
+
 def test_evaluation_and_loading(tmp_path: Path) -> None:
     rows = run(tmp_path, 'evaluation', '--images', '10', '--classes', '3')
     assert [row['images'] for row in rows] == list(range(1, 11))
@@ -47,6 +54,7 @@ def test_evaluation_and_loading(tmp_path: Path) -> None:
         (('step', '--plot', 'growth.png'), '--plot shows how something grows: step has nothing to plot'),
         (('step', '--json', 'nowhere/figures.json'), 'there is no folder nowhere'),
         (('step', '--classes', '2'), '--classes must be at least 3, background included'),
+        (('labels', '--images', '3', '--batch', '2'), '--images 3 is no multiple of --batch 2'),
         (('growth', '--without', 'encoder'), "invalid choice: 'encoder'"),
     ],
 )
