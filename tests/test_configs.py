@@ -1,25 +1,30 @@
 """Every shipped config: its name, what it inherits, that it builds and learns; and the template for own data."""
 
 import ast
+import copy
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from mmcv.cnn import fuse_conv_bn
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 from mmengine.structures import LabelData, PixelData
-from mmseg.registry import DATASETS, MODELS
+from mmseg.models.losses import CrossEntropyLoss
+from mmseg.registry import DATASETS, HOOKS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
+from torch import nn
 
 from sipe_mmseg.datasets import shapes
 from sipe_mmseg.engine.mmseg_tools import find_mmseg_tool
@@ -188,6 +193,29 @@ def test_images_of_any_size_are_padded_to_whole_cells_and_the_padding_is_cut_off
     assert set(result.pred_sem_seg.data.unique().tolist()) <= {0, 4}
 
 
+@pytest.mark.parametrize('path', NETWORKS, ids=relative)
+def test_folded_batch_norm_gives_the_same_maps(path: Path) -> None:
+    model, cfg = build_model(path)
+    assert cfg.default_hooks.fold_batch_norm.type == 'FoldBatchNormHook'
+    model.eval()
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_(std=0.1)
+            layer.running_var.uniform_(0.5, 2)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = flat(model._forward(images))
+        folded = fuse_conv_bn(copy.deepcopy(model))
+        found = flat(folded._forward(images))
+    assert not [layer for layer in folded.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for maps, reference in zip(found, expected, strict=True):
+        torch.testing.assert_close(maps, reference, rtol=1e-4, atol=1e-4 * float(reference.abs().max()))
+
+
+def flat(value: Any) -> list[torch.Tensor]:
+    return [value] if isinstance(value, torch.Tensor) else [each for part in value for each in flat(part)]
+
+
 # The template for own data --------------------------------------------------------------------------------------------
 
 CUSTOM = CONFIGS / 'sipe' / 'sipe_r50_1xb16-5e_custom-512x512.py'
@@ -346,7 +374,12 @@ def test_one_step_on_pseudo_labels(path: Path, tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     'name',
-    ['deeplabv3plus/deeplabv3plus_r50-d8_4xb4-20k_voc12aug-512x512.py', 'unet/unet-s5-d16_fcn_4xb4-40k_hrf-256x256.py'],
+    [
+        'deeplabv3plus/deeplabv3plus_r50-d8_4xb4-20k_voc12aug-512x512.py',
+        'ocrnet/ocrnet_hr18_4xb4-20k_voc12aug-512x512.py',  # several heads
+        'segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py',  # no auxiliary head
+        'unet/unet-s5-d16_fcn_4xb4-40k_hrf-256x256.py',
+    ],
 )
 def test_three_lines_of_the_readme_turn_a_config_of_mmseg_to_pseudo_labels(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -369,4 +402,10 @@ def test_three_lines_of_the_readme_turn_a_config_of_mmseg_to_pseudo_labels(
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     sample = dataset[0]['data_samples']
     assert set(sample.gt_sem_seg.data.unique().tolist()) <= {2, 255}
-    assert cfg.model.decode_head.loss_decode.avg_non_ignore
+    cfg.model.backbone.init_cfg = cfg.model.pretrained = None
+    model = MODELS.build(cfg.model)
+    (hook,) = [HOOKS.build(hook) for hook in cfg.custom_hooks]
+    hook.before_train(SimpleNamespace(model=model))
+    losses = [module for module in model.modules() if isinstance(module, CrossEntropyLoss)]
+    assert losses
+    assert all(loss.avg_non_ignore for loss in losses)

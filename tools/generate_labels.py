@@ -20,7 +20,8 @@ from mmengine.registry import init_default_scope
 
 import sipe_mmseg  # noqa: F401  # registers everything
 from sipe_mmseg.datasets.cam_files import CAM_STRIDE
-from sipe_mmseg.engine.label_generation import generate_labels, joined_processes
+from sipe_mmseg.engine.label_generation import generate_labels
+from sipe_mmseg.engine.processes import joined_processes
 
 
 def parse_args() -> argparse.Namespace:

@@ -18,6 +18,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
+    fold_batch_norm=dict(type='FoldBatchNormHook'),  # None for a network that MMCV's fuse_conv_bn cannot fold
 )
 custom_hooks = [dict(type='ImagesPerSecondHook')]
 

@@ -3,6 +3,8 @@
 _base_ = '../_base_/pipeline.py'
 work_dir = 'work_dirs/pipelines/coco14'
 data_root = '{{$COCO14_ROOT:data/coco2014}}'
+# Files of your own in place of downloads have to be there, too.
+weights = ['{{$RESNET50_WEIGHTS:torchvision://resnet50}}', '{{$RESNET101_WEIGHTS:torchvision://resnet101}}']
 inputs = [
     '{data_root}/train2014',
     '{data_root}/val2014',
@@ -10,6 +12,7 @@ inputs = [
     '{data_root}/annotations/instances_val2014.json',
     '{data_root}/masks/train2014',
     '{data_root}/masks/val2014',
+    *[path for path in weights if '://' not in path],
 ]
 sipe_config = 'configs/sipe/sipe_r50_1xb16-5e_coco14-512x512.py'
 irn_config = 'configs/irn/irn_r50_1xb32-3e_coco14-512x512.py'

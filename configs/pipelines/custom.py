@@ -3,15 +3,20 @@
 # the last stage scores the segmentation network; without (val_masks = None) it writes label maps to label_maps.
 _base_ = ['../_base_/pipeline.py', '../_base_/datasets/custom.py']
 work_dir = 'work_dirs/pipelines/custom'
+# A file of your own in place of the download has to be there, too.
+weights = ['{{$RESNET50_WEIGHTS:torchvision://resnet50}}']
 inputs = [
-    path if path.startswith('/') else '{data_root}/' + path
-    for path in [
-        _base_.train_images,
-        _base_.val_images,
-        *_base_.train_labels.values(),
-        *(_base_.val_labels or {}).values(),
-        *filter(None, [_base_.val_masks]),
-    ]
+    *[
+        path if path.startswith('/') else '{data_root}/' + path
+        for path in [
+            _base_.train_images,
+            _base_.val_images,
+            *_base_.train_labels.values(),
+            *(_base_.val_labels or {}).values(),
+            *filter(None, [_base_.val_masks]),
+        ]
+    ],
+    *[path for path in weights if '://' not in path],
 ]
 sipe_config = 'configs/sipe/sipe_r50_1xb16-5e_custom-512x512.py'
 irn_config = 'configs/irn/irn_r50_1xb32-3e_custom-512x512.py'

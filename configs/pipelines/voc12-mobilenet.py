@@ -4,7 +4,14 @@ _base_ = '../_base_/pipeline.py'
 work_dir = 'work_dirs/pipelines/voc12-mobilenet'
 data_root = '{{$VOC12_ROOT:data/VOCdevkit/VOC2012}}'
 weights = '{{$MOBILENET_V2_WEIGHTS:data/weights/mobilenet_v2.pth}}'
-inputs = ['{data_root}/JPEGImages', '{data_root}/image_labels.json', '{data_root}/SegmentationClass', '{weights}']
+inputs = [
+    '{data_root}/JPEGImages',
+    '{data_root}/image_labels.json',
+    '{data_root}/SegmentationClass',
+    '{data_root}/ImageSets/Segmentation/train.txt',
+    '{data_root}/ImageSets/Segmentation/val.txt',
+    '{weights}',
+]
 sipe_config = 'configs/sipe/sipe_mobilenet-v2-alphamap_1xb16-15e_voc12-320x320.py'
 irn_config = 'configs/irn/irn_mobilenet-v2_1xb16-15e_voc12-320x320.py'
 seg_config = 'configs/deeplabv3plus/deeplabv3plus_mobilenet-v2_1xb8-1500i_voc12pseudo-321x321.py'

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_TEMPORARY_NAME = re.compile(r'\..+\.\d+\.tmp')
+_TEMPORARY_NAME = re.compile(r'\..+\.(\d+)\.tmp')
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -48,10 +48,25 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove what killed processes left half written in and below a folder; no process may be writing there."""
+    """Remove what killed processes of this machine left half written in and below a folder.
+
+    What a living process may be writing at this moment is left alone.
+    """
     for place, subfolders, names in os.walk(folder):
-        for name in filter(_TEMPORARY_NAME.fullmatch, subfolders + names):
-            _remove(Path(place, name))
+        for name in subfolders + names:
+            match = _TEMPORARY_NAME.fullmatch(name)
+            if match and (int(match[1]) == os.getpid() or not _is_alive(int(match[1]))):
+                _remove(Path(place, name))
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _remove(path: Path) -> None:

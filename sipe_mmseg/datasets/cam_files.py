@@ -88,7 +88,11 @@ def read_cam(path: str | os.PathLike[str], num_classes: int | None = None, made_
         raise FileNotFoundError(
             f'{path}: no such CAM file; tools/generate_labels.py --cams writes the missing ones'
         ) from None
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    # NotImplementedError: a zip file that asks for an unknown way of compression.
+    except (
+        *(OSError, ValueError, TypeError, AttributeError, EOFError, NotImplementedError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
         raise ValueError(
             f'{path}: not a CAM file, or cut short ({error}). Remove it and have tools/generate_labels.py --cams write '
             'it again'

@@ -1,17 +1,21 @@
-"""What the loops need beyond MMEngine: the exact poly schedule, throughput and progress, IRN's mean displacement."""
+"""What the loops need beyond MMEngine: schedule, precision, throughput and progress, IRN's mean displacement."""
 
+from .avg_non_ignore_hook import AvgNonIgnoreHook
 from .bfloat16_optim_wrapper import Bfloat16OptimWrapper
 from .channels_last_hook import ChannelsLastHook
 from .exact_poly_lr import ExactPolyLR
+from .fold_batch_norm_hook import FoldBatchNormHook
 from .images_per_second_hook import ImagesPerSecondHook
 from .iteration_seed_hook import IterationSeedHook
 from .mean_displacement_hook import MeanDisplacementHook
 from .progress import ProgressHook
 
 __all__ = [
+    'AvgNonIgnoreHook',
     'Bfloat16OptimWrapper',
     'ChannelsLastHook',
     'ExactPolyLR',
+    'FoldBatchNormHook',
     'ImagesPerSecondHook',
     'IterationSeedHook',
     'MeanDisplacementHook',

@@ -1,17 +1,15 @@
 """Pseudo labels of any split of any data set, written to disk; what is there already is left alone."""
 
-import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list, init_dist, is_main_process
+from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.runner import Runner, load_checkpoint
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import MODELS
@@ -20,7 +18,6 @@ from .. import __version__
 from ..datasets.cam_files import CAM_STRIDE
 from ..datasets.image_files import first_few
 from ..datasets.result_folder import ResultFolder, file_digest, image_id, source_settings
-from .mmseg_tools import join_processes_without_gpu
 from .splits import build_dataset, split_config, without_masks
 
 # Where a network's first weights come from, and how it was trained, decides nothing once a checkpoint is loaded.
@@ -64,6 +61,7 @@ def generate_labels(
 
     Raises:
         FileNotFoundError: If checkpoint, images or lists are not there.
+        RuntimeError: If the config's pipeline drops the ids of the images, so that files have other names.
         ValueError: If the weights do not fit the model, or a folder's files are made with other settings.
     """
     if not Path(checkpoint).is_file():
@@ -100,32 +98,15 @@ def generate_labels(
     if cam_dir is not None:
         writer['cam_dir'] = str(cam_dir)
     metrics = _run(config, model, dataset, writer, device)
+    barrier()
+    lost = _missing_everywhere(folders, missing)
+    if lost:
+        raise RuntimeError(
+            f'{len(lost)} images were predicted, but have no file of their own: {first_few(lost)}. Their samples do '
+            'not say which image they are: end the pipeline with PackImageLevelInputs, or add img_id to the meta_keys '
+            'of its last step'
+        )
     return Written(len(ids), metrics['labels/written'])
-
-
-@contextmanager
-def joined_processes(launcher: str) -> Iterator[None]:
-    """Join the processes of ``torchrun`` into a process group, with or without GPUs, and leave it at the end.
-
-    Args:
-        launcher: ``'pytorch'`` under ``torchrun``, ``'none'`` for a process on its own.
-
-    Raises:
-        ValueError: If this process was not started by ``torchrun``.
-    """
-    if launcher == 'none':
-        yield
-        return
-    if 'WORLD_SIZE' not in os.environ:
-        raise ValueError(f'launcher {launcher!r}: start the command by torchrun --nproc-per-node NUMBER')
-    if torch.cuda.is_available():
-        init_dist(launcher, backend='nccl')
-    else:
-        join_processes_without_gpu()
-    try:
-        yield
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def image_ids(dataset: BaseSegDataset) -> list[str]:
@@ -215,6 +196,12 @@ def _missing_everywhere(folders: Sequence[ResultFolder], ids: Sequence[str]) -> 
     return answer[0]
 
 
+def _folding(config: Config) -> list[dict[str, Any]]:
+    """The hook that folds BatchNorm into convolutions, if the config has it."""
+    hooks = [*(config.get('default_hooks') or {}).values(), *(config.get('custom_hooks') or [])]
+    return [hook for hook in hooks if hook and hook['type'] == 'FoldBatchNormHook']
+
+
 def _run(
     config: Config,
     model: torch.nn.Module,
@@ -236,7 +223,7 @@ def _run(
             test_cfg=config.get('test_cfg') or dict(type='TestLoop'),
             test_evaluator=writer,
             default_hooks=dict(logger=None, param_scheduler=None, checkpoint=None),
-            custom_hooks=[dict(type='ProgressHook')],
+            custom_hooks=[dict(type='ProgressHook'), *_folding(config)],
             # The processes share no gradients: each has the whole model, and no DistributedDataParallel around it.
             launcher='none',
             env_cfg=config.get('env_cfg') or dict(dist_cfg=dict(backend='nccl')),

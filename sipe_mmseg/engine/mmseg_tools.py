@@ -7,7 +7,8 @@ from pathlib import Path
 
 import mmseg
 import torch
-from torch import distributed
+
+from .processes import end_with_parent, join_processes_without_gpu
 
 
 def find_mmseg_tool(name: str) -> Path:
@@ -35,30 +36,15 @@ def run_mmseg_tool(name: str) -> None:
     """Run a script of MMSegmentation with this process's command line, as ``python tools/<name>`` does.
 
     Several processes without a GPU (``torchrun``) get what MMEngine 0.10.7 lacks for them, see
-    :func:`join_processes_without_gpu`.
+    :func:`~sipe_mmseg.engine.processes.join_processes_without_gpu`; and they end with the launcher, however that ends.
 
     Raises:
         FileNotFoundError: This installation of MMSegmentation comes without its tools.
     """
     script = find_mmseg_tool(name)
-    if (
-        {'pytorch', '--launcher=pytorch'} & set(sys.argv)
-        and 'WORLD_SIZE' in os.environ
-        and not torch.cuda.is_available()
-    ):
-        sys.argv += join_processes_without_gpu()
+    if {'pytorch', '--launcher=pytorch'} & set(sys.argv) and 'WORLD_SIZE' in os.environ:
+        end_with_parent()
+        if not torch.cuda.is_available():
+            sys.argv += join_processes_without_gpu()
     sys.argv[0] = str(script)
     runpy.run_path(str(script), run_name='__main__')
-
-
-def join_processes_without_gpu() -> list[str]:
-    """Start gloo between the processes of ``torchrun`` on a machine without a GPU.
-
-    MMEngine's launcher calls ``torch.cuda.set_device`` whatever the backend is, but leaves a process group alone that
-    is there already; and it hands ``DistributedDataParallel`` the number of a GPU unless the config says otherwise.
-
-    Returns:
-        What the command line needs besides, for the latter.
-    """
-    distributed.init_process_group('gloo')
-    return ['--cfg-options', 'model_wrapper_cfg.device_ids=None', 'model_wrapper_cfg.broadcast_buffers=False']

@@ -1,6 +1,5 @@
 """Chains of commands that can be stopped and gone on with at any point."""
 
-import ctypes
 import fcntl
 import glob
 import hashlib
@@ -26,9 +25,9 @@ from mmengine.config import Config
 
 from ..datasets.atomic_write import atomic_write
 from ..datasets.result_folder import changed_settings, file_digest
+from .processes import end_with_parent
 
-_PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
-_STOPPED = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGKILL, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+_STOPPED = (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 _STAGE_KEYS = {'name', 'run', 'env', 'needs', 'makes', 'modules', 'figures', 'title', 'ignores', 'for_each'}
 _MAX_NESTING = 10  # of variables made of variables
 _SECONDS_TO_END = 5.0  # for a command that the terminal's Ctrl-C may not have reached
@@ -233,26 +232,28 @@ class Pipeline:
         for index, stage in enumerate(self.stages):
             self._fingerprints[stage.name] = self._fingerprint(stage, self.stages[:index])
 
-    def run(self, chosen: Sequence[str], redo: Sequence[str] = ()) -> None:
+    def run(self, chosen: Sequence[str], redo: Sequence[str] = (), again: Sequence[str] = ()) -> None:
         """Run those of the chosen stages that are not done.
 
         Args:
             chosen: Names of the stages to run.
             redo: Names of stages to begin anew, with all that depend on them. Old results are moved aside when
                 everything else is known to be in order.
+            again: Names of chosen stages to run even if they are done, over what they have made: a tool that writes
+                what is missing then does.
 
         Raises:
             FileNotFoundError: If something that a stage needs is not there and no earlier one makes it.
             RuntimeError: If another process is at work in the folder, or a stage fails.
             ValueError: If a stage was begun with other settings, or is to begin anew without being chosen.
         """
-        with self._locked():
+        with self._locked() as lock:
             redone = self._with_dependents(redo)
             self._check_redone(redone, chosen, redo)
             waiting = [
                 stage
                 for stage in self.stages
-                if stage.name in set(chosen) and (stage in redone or not self.is_done(stage))
+                if stage.name in chosen and (stage in redone or not self.is_done(stage) or stage.name in again)
             ]
             self.check(waiting)
             if redone:
@@ -260,7 +261,7 @@ class Pipeline:
                 self.way_on = 'the same command without --redo goes on from here'
             try:
                 for stage in waiting:
-                    self._run(stage, f'{self.stages.index(stage) + 1}/{len(self.stages)}')
+                    self._run(stage, f'{self.stages.index(stage) + 1}/{len(self.stages)}', lock)
                     self.write_summary()
             finally:
                 self.write_summary()
@@ -368,7 +369,7 @@ class Pipeline:
             lines.append('| ' + ' | '.join([name, found['title'], *shown, _duration(found['seconds'])]) + ' |')
         return '\n'.join(lines)
 
-    def _run(self, stage: Stage, position: str) -> None:
+    def _run(self, stage: Stage, position: str, lock: int) -> None:
         begun = self.record(stage)
         spent = begun['seconds'] if begun is not None and not self._changed(stage, begun) else 0.0
         self._write_record(stage, done=False, seconds=spent, figures={})
@@ -376,10 +377,15 @@ class Pipeline:
         before = time.time()
         start = time.perf_counter()
         try:
-            code = _run_child(stage.command(), {**os.environ, **stage.environment()})
+            code = _run_child(stage.command(), {**os.environ, **stage.environment()}, lock)
         finally:
             spent += time.perf_counter() - start
             self._write_record(stage, done=False, seconds=spent, figures={})
+        if code == -signal.SIGKILL:
+            raise RuntimeError(
+                f'stage {stage.name} was killed, by hand or by the system because memory ran out (its log says which; '
+                f'smaller batches need less); {self.way_on}'
+            )
         if code in _STOPPED:
             raise RuntimeError(f'stage {stage.name} was stopped; {self.way_on}')
         if code != 0:
@@ -487,26 +493,27 @@ class Pipeline:
             self._record_path(stage).unlink(missing_ok=True)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[int]:
+        """Hold the folder's lock, whose file descriptor is handed out."""
         self.work_dir.mkdir(parents=True, exist_ok=True)
         with open(self.work_dir / 'lock', 'w') as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RuntimeError(f'{self.work_dir}: another run is at work there; wait for it or stop it') from None
-            yield
+            yield file.fileno()
 
 
-def _run_child(command: Sequence[str], env: Mapping[str, str]) -> int:
+def _run_child(command: Sequence[str], env: Mapping[str, str], lock: int) -> int:
     """Run a command to its end. It ends when this process is killed; SIGTERM and Ctrl-C reach it first.
 
-    Of what a command has started itself, the kernel ends nothing when this process is killed: workers of torchrun may
-    live on then.
+    Of what a command has started itself, our tools end with it under torchrun. Anything else may live on when this
+    process is killed; it has inherited the file descriptor ``lock``, so that nobody else can begin beside it.
 
     Returns:
         Its exit code; minus the signal if one was sent to this process, whatever the child made of it.
     """
-    child = subprocess.Popen(command, env=dict(env), preexec_fn=_die_with_parent if sys.platform == 'linux' else None)
+    child = subprocess.Popen(command, env=dict(env), preexec_fn=end_with_parent, pass_fds=[lock])
     caught: list[int] = []
 
     # These handlers raise nothing: a KeyboardInterrupt inside wait() can lose the child's exit code, and 0 takes its
@@ -534,10 +541,6 @@ def _run_child(command: Sequence[str], env: Mapping[str, str]) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _figures(stage: Stage, since: float) -> dict[str, float]:

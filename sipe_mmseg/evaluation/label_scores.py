@@ -118,6 +118,11 @@ def score_labels(
         FileNotFoundError: If the folder lacks images, or a mask is not there.
         ValueError: If there is nothing to score against, or a file is not what it should be; the message names it.
     """
+    if dataset.reduce_zero_label or dataset.label_map:
+        raise ValueError(
+            'the data set changes the values of its masks (reduce_zero_label, or classes chosen by metainfo); they are '
+            'scored as they are on disk here: name a data set whose masks hold its own class indices'
+        )
     results = ResultFolder(Path(folder), '.npz' if cams else '.png')
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     results.require(image_id(info) for info in infos)

@@ -14,6 +14,10 @@ def names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob('*'))
 
 
+NOBODY = 2**30
+"""More than any system numbers its processes."""
+
+
 def test_file_appears_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / 'some' / 'folder' / 'a.txt'
     with atomic_write(path) as temporary:
@@ -78,6 +82,16 @@ def test_what_a_killed_process_leaves_is_no_result_and_is_removed(tmp_path: Path
 
 
 def test_leftover_folders_are_removed_too(tmp_path: Path) -> None:
-    (tmp_path / '.set.123.tmp' / 'images').mkdir(parents=True)
+    (tmp_path / f'.set.{NOBODY}.tmp' / 'images').mkdir(parents=True)
+    (tmp_path / f'.a.png.{10**30}.tmp').touch()
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE) as writer:
+        (tmp_path / f'.a.png.{writer.pid}.tmp').write_text('half')
+        remove_leftovers(tmp_path)
+        assert names(tmp_path) == [f'.a.png.{writer.pid}.tmp']
     remove_leftovers(tmp_path)
     assert names(tmp_path) == []

@@ -126,6 +126,17 @@ def test_damaged_bytes(tmp_path: Path) -> None:
         read_cam(path)
 
 
+def test_unknown_compression(tmp_path: Path) -> None:
+    path = tmp_path / 'a.npz'
+    write_cam(path, np.array([3, 15]), maps(2, (50, 70)), (200, 280))
+    content = bytearray(path.read_bytes())
+    entry = content.index(b'PK\x01\x02')  # of the archive's directory
+    content[entry + 10] = 0x63
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r'a\.npz: not a CAM file, or cut short'):
+        read_cam(path)
+
+
 class _Hostile:
     def __init__(self, target: Path) -> None:
         self.target = target

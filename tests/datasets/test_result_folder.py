@@ -137,8 +137,8 @@ def test_broken_settings_are_named(tmp_path: Path, content: str | bytes) -> None
 
 def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     started(tmp_path)
-    (tmp_path / '.a.png.77.tmp').write_text('half')
-    (tmp_path / '.settings.json.77.tmp').write_text('half')
+    (tmp_path / f'.a.png.{2**30}.tmp').write_text('half')
+    (tmp_path / f'.settings.json.{2**30}.tmp').write_text('half')
     started(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ['settings.json']
 

@@ -454,6 +454,50 @@ def test_nothing_goes_on_behind_a_stopped_pipeline(place, number):
         assert errors.strip().endswith('stage sleep was stopped; the same command goes on from here')
 
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='uses prctl')
+def test_what_a_killed_launcher_leaves_behind_keeps_others_out(place):
+    """A shell script does not take its children along: until they have ended, nobody else may write there."""
+    Path('launch.sh').write_text('sleep 600 & echo $! > child; touch begun; wait')
+    Path('pipeline.py').write_text("work_dir = 'w'\nstages = [dict(name='sleep', run='bash launch.sh')]\n")
+    tool = Path(__file__).parents[2] / 'tools/run_pipeline.py'
+    with begun_process(str(tool), 'pipeline.py') as process:
+        process.kill()
+        process.wait(timeout=60)
+    child = int(Path('child').read_text())
+    try:
+        with pytest.raises(RuntimeError, match='w: another run is at work there'):
+            run(Config.fromfile('pipeline.py'), ['sleep'])
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='uses prctl')
+def test_workers_end_with_a_killed_launcher(place):
+    word = f'worker-{os.getpid()}'
+    Path('worker.py').write_text(
+        'import time; from sipe_mmseg.engine.processes import end_with_parent; end_with_parent(); '
+        "open('begun', 'w').close(); time.sleep(600)"
+    )
+    Path('launcher.py').write_text(
+        f"import subprocess, sys; subprocess.run([sys.executable, 'worker.py', '{word}'], start_new_session=True)"
+    )
+    with begun_process('launcher.py') as process:
+        assert processes_with(word)
+        process.kill()
+        process.wait(timeout=60)
+    for _ in range(100):
+        if not processes_with(word):
+            break
+        time.sleep(0.1)
+    assert processes_with(word) == []
+
+
+def test_a_killed_command_is_called_that(place):
+    Path('tool.py').write_text('import os, signal; os.kill(os.getpid(), signal.SIGKILL)')
+    with pytest.raises(RuntimeError, match='stage a was killed, by hand or by the system because memory ran out'):
+        run(chain(), 'a')
+
+
 CHILD = """
 import signal, time
 def hit(number, _):
@@ -472,7 +516,7 @@ def test_an_interrupt_of_the_runner_alone_reaches_the_command(place, sent, recei
     Path('runner.py').write_text(
         'import sys; from sipe_mmseg.engine import pipeline\n'
         f'pipeline._SECONDS_TO_END = {0.2 if sent == 1 else 60}\n'
-        "print(pipeline._run_child([sys.executable, 'child.py'], {}))"
+        "print(pipeline._run_child([sys.executable, 'child.py'], {}, 0))"
     )
     with begun_process('runner.py') as process:
         for _ in range(sent):

@@ -1,10 +1,11 @@
 """Scores of folders of label maps, held against one long list of pixels."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
 from sipe_mmseg.datasets import ImageLevelDataset
@@ -131,6 +132,17 @@ def test_bad_label_maps_are_named(root: Path, tmp_path: Path, damage: Any, messa
 def test_data_set_without_masks(root: Path) -> None:
     with pytest.raises(ValueError, match=r'no masks to score against: give it a data_prefix\.seg_map_path'):
         score_labels(dataset(root, data_prefix=dict(img_path='images')), root / 'labels')
+
+
+class ThreeClasses(BaseSegDataset):
+    METAINFO: ClassVar[dict] = dict(classes=('background', 'cat', 'dog'), palette=[[0] * 3] * 3)
+
+
+@pytest.mark.parametrize('changes', [dict(reduce_zero_label=True), dict(metainfo=dict(classes=('background', 'dog')))])
+def test_data_set_that_changes_the_values_of_its_masks(root: Path, changes: dict) -> None:
+    prefix = dict(img_path=str(root / 'images'), seg_map_path=str(root / 'masks'))
+    with pytest.raises(ValueError, match='changes the values of its masks'):
+        score_labels(ThreeClasses(data_prefix=prefix, img_suffix='.png', pipeline=[], **changes), root / 'labels')
 
 
 def cam_folder(root: Path) -> ResultFolder:

@@ -240,6 +240,29 @@ def test_wrong_input_is_named(home: Path, tmp_path: Path, capsys: pytest.Capture
     assert generate(home, *out, '--stride', '0') == 2
 
 
+def test_samples_without_ids_are_an_error_not_fewer_files(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    root = tmp_path / 'set'
+    for name in ('a/1.png', 'b/1.png'):
+        (root / 'images' / name).parent.mkdir(parents=True)
+        shutil.copy(home / 'shapes' / 'JPEGImages' / f'{TRAIN[0]}.jpg', root / 'images' / name)
+    classes = list(Config.fromfile(home / 'config.py').metainfo.classes)
+    (root / 'labels.json').write_text(json.dumps({'a/1': classes[1:2], 'b/1': classes[1:2]}))
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = '{home}/config.py'\n"
+        f"data = dict(_delete_=True, type='ImageLevelDataset', data_root='{root}', labels=dict(json='labels.json'), "
+        "data_prefix=dict(img_path='images'), metainfo=_base_.metainfo, test_mode=True, "
+        "pipeline=[dict(type='LoadImageFromFile'), dict(type='PackSegInputs')])\n"
+        'test_dataloader = dict(dataset=data)\ntta_model = None\n'
+    )
+    words = (tmp_path / 'config.py', home / 'one.pth', '--out', tmp_path / 'out')
+    assert run('generate_labels.py', *words) == 1
+    message = capsys.readouterr().err
+    assert '2 images were predicted, but have no file of their own: a/1, b/1' in message
+    assert 'PackImageLevelInputs' in message
+
+
 def test_scores_a_folder_and_what_the_stride_costs(
     home: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -41,6 +41,26 @@ def test_list_shows_what_was_made_with_other_settings(place, monkeypatch, capsys
     assert 'b (left out)\n' in listed
 
 
+def test_a_stage_named_by_only_runs_again_over_its_own_results(place, monkeypatch, capsys):
+    assert main(monkeypatch, 'pipeline.py') == 0
+    Path('w/a').write_text('changed')
+    assert main(monkeypatch, 'pipeline.py') == 0
+    assert Path('w/a').read_text() == 'changed'
+    assert main(monkeypatch, 'pipeline.py', '--only', 'a') == 0
+    assert Path('w/a').read_text() == 'there'
+    capsys.readouterr()
+    assert main(monkeypatch, 'pipeline.py', '--list') == 0
+    assert '(to do)' not in capsys.readouterr().out
+
+
+def test_other_spellings_of_the_folder_are_the_same_run(place, monkeypatch, capsys):
+    assert main(monkeypatch, 'pipeline.py', '--work-dir', 'out') == 0
+    capsys.readouterr()
+    for spelling in ('out/', './out', 'more/../out'):
+        assert main(monkeypatch, 'pipeline.py', '--work-dir', spelling, '--list') == 0
+        assert capsys.readouterr().out.count('(done)') == 2
+
+
 @pytest.mark.parametrize(('moved', 'message'), [(False, 'the same command'), (True, 'the same command without --redo')])
 def test_ctrl_c_between_stages_is_one_line(place, monkeypatch, capsys, moved, message):
     assert main(monkeypatch, 'pipeline.py') == 0
