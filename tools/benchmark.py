@@ -14,6 +14,7 @@ count (GPU). Weights are random: they cost what trained ones do.
 """
 
 import argparse
+import copy
 import importlib.util
 import json
 import statistics
@@ -29,6 +30,7 @@ from typing import Any
 import mmcv
 import numpy as np
 import torch
+from mmcv.cnn import fuse_conv_bn
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -174,8 +176,12 @@ def step_contestants(classes: int, size: int, batch: int, device: str, amp: str)
 
 
 def inference_contestants(classes: int, size: int, batch: int, device: str, amp: str) -> dict[str, Callable[[], Any]]:
-    """Images at four scales with mirrors: ``encoder`` (on the same inputs), ``here`` with fusion and label map."""
-    model = build_model(classes, device).eval()
+    """Images at four scales with mirrors: ``encoder`` on the same inputs, ``here`` with fusion and label map.
+
+    In both, BatchNorm is folded into the convolutions; in ``encoder_unfolded`` it is not.
+    """
+    unfolded = build_model(classes, device).eval()
+    model = fuse_conv_bn(copy.deepcopy(unfolded))
     tta = MultiScaleCAM(model)
     generator = torch.Generator().manual_seed(0)
     inputs, samples = [], []
@@ -189,17 +195,17 @@ def inference_contestants(classes: int, size: int, batch: int, device: str, amp:
     prepared = [model.data_preprocessor(dict(inputs=each, data_samples=None), False)['inputs'] for each in inputs]
 
     @torch.no_grad()
-    def encoder() -> None:
+    def encode(network: torch.nn.Module) -> None:
         with autocast(device, amp):
             for each in prepared:
-                model.decode_head.classifier(model.extract_feat(torch.cat([each, each.flip(-1)]))[-1])
+                network.decode_head.classifier(network.extract_feat(torch.cat([each, each.flip(-1)]))[-1])
 
     @torch.no_grad()
     def here() -> None:
         with autocast(device, amp):
             tta.test_step(dict(inputs=inputs, data_samples=samples))
 
-    return {'encoder': encoder, 'here': here}
+    return {'encoder': lambda: encode(model), 'here': here, 'encoder_unfolded': lambda: encode(unfolded)}
 
 
 def labels(images: int, settings: dict[str, Any], repeats: int, config: str = CONFIG) -> list[dict[str, Any]]:
@@ -226,6 +232,7 @@ def labels(images: int, settings: dict[str, Any], repeats: int, config: str = CO
         )
         model = build_model(21, device, config).eval()
         torch.save(model.state_dict(), folder / 'random.pth')
+        fuse_conv_bn(model)  # as generate_labels does
 
         @torch.no_grad()
         def encoder() -> None:
@@ -337,7 +344,7 @@ def loading(images: int, repeats: int, config: str = CONFIG) -> list[dict[str, A
 # --- The command ------------------------------------------------------------------------------------------------------
 
 BUILDERS = {'step': step_contestants, 'inference': inference_contestants}
-NAMES = {'step': ('encoder', 'here', 'transcription'), 'inference': ('encoder', 'here')}
+NAMES = {'step': ('encoder', 'here', 'transcription'), 'inference': ('encoder', 'here', 'encoder_unfolded')}
 GROWTH = {
     'classes': (21, 81, 201, 1001),
     'size': (256, 512, 1024, 2048),
