@@ -68,7 +68,7 @@ def transcription() -> ModuleType:
 
 def peak(build: Callable[..., dict[str, Callable[[], Any]]], name: str, settings: dict[str, Any]) -> float:
     """How much one contestant's first run at full size raises the peak, after a run at a small one."""
-    build(**{**settings, 'size': 64, 'batch': 1})[name]()
+    build(**{**settings, 'size': 32, 'batch': 1})[name]()
     return peak_megabytes(build(**settings)[name], settings['device'])
 
 
