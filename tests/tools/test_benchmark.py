@@ -21,15 +21,25 @@ def run(folder: Path, *words: str) -> list[dict[str, Any]]:
     return found['rows']
 
 
-@pytest.mark.skipif(not Path('/proc/self/clear_refs').exists(), reason='memory is read from Linux')
-def test_networks_and_growth(tmp_path: Path) -> None:
+reads_memory = pytest.mark.skipif(not Path('/proc/self/clear_refs').exists(), reason='memory is read from Linux')
+
+
+@pytest.mark.slow
+@reads_memory
+def test_inference(tmp_path: Path) -> None:
     rows = run(tmp_path, 'inference', '--size', '128', '--batch', '1')
     assert [row['name'] for row in rows] == ['encoder', 'here', 'encoder_unfolded']
     assert rows[0]['ratio'] == rows[0]['memory_ratio'] == 1
     assert all(row['seconds'] > 0 and row['megabytes'] > 0 for row in rows)
+
+
+@reads_memory
+def test_steps_and_growth(tmp_path: Path) -> None:
     words = ('--along', 'batch', '--values', '2', '--size', '128', '--plot', str(tmp_path / 'growth.png'))
     rows = run(tmp_path, 'growth', *words)
     assert [(row['batch'], row['name']) for row in rows] == [(2, 'encoder'), (2, 'here'), (2, 'transcription')]
+    assert rows[0]['ratio'] == rows[0]['memory_ratio'] == 1
+    assert all(row['seconds'] > 0 and row['megabytes'] > 0 for row in rows)
     assert (tmp_path / 'growth.png').stat().st_size > 1000
 
 

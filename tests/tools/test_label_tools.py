@@ -49,14 +49,19 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.fixture(autouse=True)
-def surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv('SHAPES_ROOT', str(home / 'shapes'))
-    monkeypatch.setattr('mmengine.device.utils.DEVICE', 'cpu')
+@pytest.fixture(scope='module', autouse=True)
+def one_thread() -> Iterator[None]:
+    """Files are the same bit for bit with the same number of threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('SHAPES_ROOT', str(home / 'shapes'))
+    monkeypatch.setattr('mmengine.device.utils.DEVICE', 'cpu')
 
 
 def run(tool: str, *arguments: object) -> int:
