@@ -43,6 +43,7 @@ def test_steps_and_growth(tmp_path: Path) -> None:
     assert (tmp_path / 'growth.png').stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_labels(tmp_path: Path) -> None:
     rows = run(tmp_path, 'labels', '--size', '64', '--images', '4', '--batch', '2')
     assert [row['name'] for row in rows] == ['encoder', 'here']
