@@ -1,6 +1,6 @@
 """Batches of images that have one size, so that none of them has to be padded."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mmengine.dataset import DefaultSampler
@@ -10,6 +10,26 @@ from torch.utils.data import BatchSampler
 from .image_files import image_size
 
 _READERS = 8  # threads; they wait for the disk together
+
+
+def equal_size_batches(sizes: Sequence[Hashable], batch_size: int) -> list[list[int]]:
+    """Put the places of equal sizes into batches, each in the order of its last place; smaller batches come at the end.
+
+    Args:
+        sizes: Size of each image, or anything that only images for one batch share.
+        batch_size: Images in a batch, at most.
+
+    Returns:
+        Places in ``sizes``, each of them once.
+    """
+    batches: list[list[int]] = []
+    waiting: dict[Hashable, list[int]] = {}
+    for place, size in enumerate(sizes):
+        batch = waiting.setdefault(size, [])
+        batch.append(place)
+        if len(batch) == batch_size:
+            batches.append(waiting.pop(size))
+    return [*batches, *waiting.values()]
 
 
 @DATA_SAMPLERS.register_module()
@@ -52,14 +72,7 @@ class EqualSizeBatchSampler(BatchSampler):
             return [[index] for index in indices]
         with ThreadPoolExecutor(_READERS) as pool:
             sizes = list(pool.map(self._size, indices))
-        batches: list[list[int]] = []
-        waiting: dict[Hashable, list[int]] = {}
-        for index, size in zip(indices, sizes, strict=True):
-            batch = waiting.setdefault(size, [])
-            batch.append(index)
-            if len(batch) == self.batch_size:
-                batches.append(waiting.pop(size))
-        return [*batches, *waiting.values()]
+        return [[indices[place] for place in batch] for batch in equal_size_batches(sizes, self.batch_size)]
 
     def _size(self, index: int) -> Hashable:
         """(width, height) of an image; its index, which no other image shares, if the header cannot be read."""

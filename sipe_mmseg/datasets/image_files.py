@@ -155,14 +155,32 @@ def check_samples(
         return list(chain.from_iterable(pool.map(check, parts)))
 
 
+def size_problem(name: str, width: int, height: int, min_side: int, max_pixels: int | None = None) -> str | None:
+    """What is wrong with the size of the image called ``name``, or None: a side too short, too many pixels in all."""
+    if min(width, height) < min_side:
+        return f'{name}: {width}x{height} pixels, but both sides must have at least {min_side}'
+    if max_pixels is not None and width * height > max_pixels:
+        return (
+            f'{name}: {width}x{height} pixels are {width * height / 1e6:.1f} million, more than the '
+            f'{max_pixels / 1e6:.1f} million of max_pixels. Make the image smaller or max_pixels larger'
+        )
+    return None
+
+
 def sample_problem(
-    image_path: str, mask_path: str | None = None, *, num_classes: int = IGNORE_INDEX, min_side: int = MIN_SIDE
+    image_path: str,
+    mask_path: str | None = None,
+    *,
+    num_classes: int = IGNORE_INDEX,
+    min_side: int = MIN_SIDE,
+    max_pixels: int | None = None,
 ) -> str | None:
     """What is wrong with an image or its mask.
 
-    An image must have a header that can be read, both sides at least ``min_side`` pixels long, and be complete. A mask
-    must be there, be complete, hold class indices (mode P or L; less than ``num_classes``, or 255) and have the size of
-    the image after its EXIF orientation.
+    An image must have a header that can be read, both sides at least ``min_side`` pixels long, no more than
+    ``max_pixels`` in all (if not None; the header alone is read for this), and be complete. A mask must be there, be
+    complete, hold class indices (mode P or L; less than ``num_classes``, or 255) and have the size of the image after
+    its EXIF orientation.
 
     Returns:
         A sentence that names the file, or None if nothing is wrong.
@@ -172,8 +190,9 @@ def sample_problem(
         with open(image_path, 'rb') as file, Image.open(file) as image:
             width, height = image.size
             turned = _is_turned(image)
-            if min(width, height) < min_side:
-                return f'{image_path}: {width}x{height} pixels, but both sides must have at least {min_side}'
+            problem = size_problem(image_path, width, height, min_side, max_pixels)
+            if problem is not None:
+                return problem
             if not _ends_properly(file, image.format):
                 image.load()
                 if mmcv.imread(image_path) is None:
