@@ -1,0 +1,7 @@
+"""What a person calls from Python: prediction of one's own images."""
+
+from .find_config import find_checkpoint, find_config
+from .prediction import Prediction, Predictions
+from .sipe_inferencer import SIPEInferencer
+
+__all__ = ['Prediction', 'Predictions', 'SIPEInferencer', 'find_checkpoint', 'find_config']

@@ -1,0 +1,136 @@
+"""The inputs of a prediction one by one: what each is called, where its pixels come from, what is in it."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlparse
+
+import numpy as np
+import numpy.typing as npt
+
+from ..datasets.image_labels import foreground_indices
+
+ImageLabels = Sequence[str | int] | None
+Labels = Sequence[ImageLabels] | Sequence[str | int] | Mapping[str, ImageLabels] | None
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """One input.
+
+    Attributes:
+        name: Path or URL as given, or ``inputs[<place>]`` of anything else.
+        image: Path, URL or BGR array; or something that is no image.
+        file_name: What files about it are called, without suffix; no other input of the call has it.
+        labels: Foreground indices (0 is the first class after the background), or None to ask the classifier.
+    """
+
+    name: str
+    image: Any
+    file_name: str
+    labels: npt.NDArray[np.int64] | None
+
+
+def image_sources(
+    images: Sequence[Any], labels: Labels, classes: Sequence[str], first_number: int = 0
+) -> list[ImageSource]:
+    """Give each input its names and labels.
+
+    Args:
+        images: Paths, URLs or BGR arrays.
+        labels: As in :class:`~sipe_mmseg.apis.SIPEInferencer`.
+        classes: All classes, background first.
+        first_number: Number that names the files of the first array.
+
+    Raises:
+        TypeError: If ``labels`` has a wrong form.
+        ValueError: If labels are no classes, or not as many as images.
+    """
+    names = [image if isinstance(image, str) else f'inputs[{place}]' for place, image in enumerate(images)]
+    files: dict[str, None] = {}
+    for image in images:
+        stem = _stem(image) if isinstance(image, str) else f'{first_number:08d}'
+        first_number += not isinstance(image, str)
+        candidate, number = stem, 1
+        while candidate in files:
+            number += 1
+            candidate = f'{stem}_{number}'
+        files[candidate] = None
+    indices = [
+        None if own is None else _foreground(own, classes, f'labels of {name}')
+        for own, name in zip(_labels_by_place(labels, names), names, strict=True)
+    ]
+    return [ImageSource(*row) for row in zip(names, images, files, indices, strict=True)]
+
+
+def as_path(image: Any) -> Any:
+    """``pathlib`` objects as strings, anything else as it is."""
+    return os.fspath(image) if isinstance(image, os.PathLike) else image
+
+
+def _stem(path: str) -> str:
+    """File name without suffix of a path or URL."""
+    local = urlparse(path).path if '://' in path else path.replace(os.sep, '/')
+    return PurePosixPath(local).stem or 'image'
+
+
+def _labels_by_place(labels: Labels, names: Sequence[str]) -> list[ImageLabels]:
+    if labels is None:
+        return [None] * len(names)
+    if isinstance(labels, Mapping):
+        keys = [next((key for key in _keys(name) if key in labels), None) for name in names]
+        if names and all(key is None for key in keys):
+            raise ValueError(
+                f'labels: none of its keys ({_shown(labels)}) is the path, the file name or the file name without '
+                f'suffix of an input ({_shown(names)})'
+            )
+        return [None if key is None else labels[key] for key in keys]
+    if isinstance(labels, str) or not isinstance(labels, Sequence):
+        raise TypeError(
+            f"labels: must be a list of classes for each input, such as [['cat'], ['cat', 'dog']], or a dict from "
+            f'file names to such lists, not {labels!r}'
+        )
+    if len(names) == 1 and all(_is_class(entry) for entry in labels):
+        return [labels]  # type: ignore[list-item]
+    if any(_is_class(entry) for entry in labels):
+        raise TypeError(
+            f"labels: {len(names)} inputs need one list of classes each, such as [['cat'], ['cat', 'dog']], not "
+            f'{list(labels)!r}'
+        )
+    if len(labels) != len(names):
+        raise ValueError(f'labels: {len(labels)} lists of classes for {len(names)} inputs')
+    return list(labels)  # type: ignore[arg-type]
+
+
+def _foreground(own: Any, classes: Sequence[str], where: str) -> npt.NDArray[np.int64]:
+    if isinstance(own, str) or not isinstance(own, Sequence | np.ndarray):
+        raise TypeError(f"{where}: must be a list of classes, such as ['cat'], or None, not {own!r}")
+    found = []
+    for entry in own:
+        if isinstance(entry, int | np.integer) and not isinstance(entry, bool):
+            if not 0 < entry < len(classes):
+                raise ValueError(
+                    f'{where}: class index {entry}, but foreground classes have the indices 1 to {len(classes) - 1} '
+                    '(0 is the background, which every image has)'
+                )
+            found.append(classes[int(entry)])
+        else:
+            found.append(entry)
+    return np.array(foreground_indices(found, classes, where), dtype=np.int64)
+
+
+def _is_class(entry: Any) -> bool:
+    return isinstance(entry, str | int | np.integer)
+
+
+def _keys(name: str) -> tuple[str, ...]:
+    """What a label mapping may call an input: its whole path, its file name, its file name without suffix."""
+    local = PurePosixPath(urlparse(name).path if '://' in name else name.replace(os.sep, '/'))
+    return (name, local.name, local.stem)
+
+
+def _shown(names: Iterable[str]) -> str:
+    names = list(names)
+    return ', '.join(map(str, names[:3])) + (', ...' if len(names) > 3 else '')

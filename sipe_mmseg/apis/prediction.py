@@ -1,0 +1,83 @@
+"""What prediction gives: one image's maps as arrays, and those of all images with what failed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from mmseg.structures import SegDataSample
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Scores and maps of one image of (H, W) pixels, turned as its EXIF orientation says.
+
+    n of the K foreground classes are present: those of the image-level labels, if any were given, else those the
+    classifier itself is sure of.
+
+    Attributes:
+        source: Path or URL of the image, or ``inputs[<place>]`` for an array.
+        classes: Names of all K + 1 classes, background first. The values of ``label_map`` and ``seeds`` are places in
+            it.
+        scores: The classifier's probabilities (K,), float32, of ``classes[1:]``.
+        present: Class indices (n,), 1 to K, ascending.
+        labels_given: Whether they are image-level labels that were given.
+        cam: General CAM (n, H, W), float32 in [0, 1]; its channels are the classes ``cam_channels``.
+        is_cam: IS-CAM (n + 1, H, W), float32 in [0, 1], background first; channels ``is_cam_channels``.
+        seeds: Class index of each pixel's structure-aware seed (H, W), uint8; 255 where there is none.
+        label_map: Class index of each pixel (H, W), uint8: argmax of IS-CAM.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    scores: npt.NDArray[np.float32]
+    present: npt.NDArray[np.int64]
+    labels_given: bool
+    cam: npt.NDArray[np.float32]
+    is_cam: npt.NDArray[np.float32]
+    seeds: npt.NDArray[np.uint8]
+    label_map: npt.NDArray[np.uint8]
+
+    @property
+    def cam_channels(self) -> tuple[str, ...]:
+        """Name of the class of each channel of ``cam``."""
+        return tuple(self.classes[index] for index in self.present)
+
+    @property
+    def is_cam_channels(self) -> tuple[str, ...]:
+        """Name of the class of each channel of ``is_cam``."""
+        return (self.classes[0], *self.cam_channels)
+
+
+class Predictions(dict):
+    """``predictions`` and ``visualization`` as OpenMMLab's inferencers return them, and ``failed``.
+
+    Both lists have an entry for each image that could be predicted, in the order of the inputs, one image alone
+    included.
+
+    Attributes:
+        failed: Why an input could not be predicted, by its path, its URL or ``inputs[<place>]``.
+    """
+
+    def __init__(
+        self, predictions: Sequence[Any], visualization: Sequence[npt.NDArray[np.uint8]], failed: dict[str, str]
+    ) -> None:
+        super().__init__(predictions=list(predictions), visualization=list(visualization))
+        self.failed = failed
+
+
+def to_prediction(sample: SegDataSample, source: str, classes: Sequence[str]) -> Prediction:
+    """The arrays of a sample that :meth:`sipe_mmseg.models.SIPESegmentor.pack` has filled."""
+    maps, present = sample.localization, sample.present
+    return Prediction(
+        source=source,
+        classes=tuple(classes),
+        scores=present.scores.float().cpu().numpy(),
+        present=present.classes.cpu().numpy(),
+        labels_given=bool(present.given),
+        cam=maps.cam.float().cpu().numpy(),
+        is_cam=maps.is_cam.float().cpu().numpy(),
+        seeds=maps.seeds[0].cpu().numpy().astype(np.uint8),
+        label_map=sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8),
+    )

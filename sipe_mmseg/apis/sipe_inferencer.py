@@ -1,0 +1,534 @@
+"""Prediction of one's own images in three lines, with the habits of OpenMMLab's inferencers."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from mmcv.transforms import Compose
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import pseudo_collate
+from mmengine.fileio import get_local_path
+from mmengine.infer import BaseInferencer
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from mmengine.visualization import Visualizer
+from mmseg.registry import DATASETS, INFERENCERS, MODELS, TRANSFORMS
+from mmseg.structures import SegDataSample
+from PIL import Image
+from rich.progress import track
+from torch import nn
+
+from ..datasets.equal_size_batches import equal_size_batches
+from ..datasets.image_files import MIN_SIDE, SHOWN_PROBLEMS, image_size, sample_problem, size_problem
+from ..datasets.label_files import write_label_png
+from ..datasets.palette import voc_palette
+from ..engine.splits import without_masks
+from ..models import SIPESegmentor
+from ..visualization import panel, prediction_row
+from ..visualization.gallery import CAPTIONS
+from .find_config import find_checkpoint, find_config
+from .image_source import ImageSource, Labels, as_path, image_sources
+from .prediction import Predictions, to_prediction
+
+MAX_PIXELS = 4096 * 4096
+"""Pixels of the largest image that is predicted unless ``max_pixels`` says otherwise."""
+
+ByteImage = npt.NDArray[np.uint8]
+
+
+@INFERENCERS.register_module()
+class SIPEInferencer(BaseInferencer):
+    """Scores, CAM, IS-CAM, seeds and label map of any images::
+
+        from sipe_mmseg.apis import SIPEInferencer
+        inferencer = SIPEInferencer('work_dirs/my_run')
+        results = inferencer('photos', labels={'fido.jpg': ['dog']}, out_dir='maps')
+
+    The maps are those that ``tools/generate_labels.py`` and ``tools/test.py --tta`` make of the same image, whatever
+    the batch size (but for rounding where these fold BatchNorm into the convolutions). Memory grows with an image's
+    pixels, so large ones are refused from their header alone.
+
+    Args:
+        model: Config file, work directory (its config, and by default its last checkpoint), name of a shipped config,
+            config object; or a SIPESegmentor with its config as ``cfg``, which is used as and where it is: modes of its
+            modules (training, evaluation), parameters and hooks are after every call what they were before.
+        weights: Checkpoint; not for a work directory that has a ``last_checkpoint``, nor for a model object.
+        device: Where to run, such as ``'cuda:1'``; by default on the GPU, if there is one.
+        max_pixels: Width times height of the largest image to predict; 16.8 million (4096 x 4096) by default. Memory
+            is needed in proportion, for the largest scale most of all.
+        min_side: Smallest height and width of an image, as in the data sets.
+        show_progress: Whether to show a progress bar.
+
+    Attributes:
+        classes: Names of all classes, background first.
+        palette: RGB colour of each class.
+
+    Raises:
+        FileNotFoundError: If config or checkpoint is not there.
+        TypeError: If ``model`` is none of the above, or a model object without ``cfg``.
+        ValueError: If no checkpoint is given, or it does not fit, or the model is not a SIPESegmentor.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Config | ConfigDict | nn.Module,
+        weights: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        min_side: int = MIN_SIDE,
+        show_progress: bool = True,
+    ) -> None:
+        self.max_pixels = max_pixels
+        self.min_side = min_side
+        self.num_arrays = 0  # of all calls so far: names of the arrays' files, as in MMSegInferencer
+        init_default_scope('mmseg')
+        self._given_model = _unwrapped(model) if isinstance(model, nn.Module) else None
+        if self._given_model is not None:
+            config, weights = _config_of(self._given_model, weights), None
+        elif isinstance(model, Config | ConfigDict):
+            config = model
+        elif isinstance(model, str | os.PathLike):
+            if weights is None and Path(model).expanduser().is_dir():
+                weights = find_checkpoint(model)
+            config = Config.fromfile(find_config(model))
+        else:
+            raise TypeError(
+                'model must be a config file, a work directory, a config or a SIPESegmentor, '
+                f'not {type(model).__name__}'
+            )
+        if self._given_model is None and weights is None:
+            raise ValueError(f'{_name(config)}: needs a checkpoint; random weights find nothing')
+        super().__init__(
+            model=config,
+            weights=None if weights is None else os.fspath(weights),
+            device=device,
+            scope='mmseg',
+            show_progress=show_progress,
+        )
+        meta = getattr(self.model, 'dataset_meta', None) or _dataset_meta(self.cfg)
+        self.classes: tuple[str, ...] = tuple(meta.get('classes') or ())
+        if len(self.classes) != self.model.num_classes:
+            raise ValueError(
+                f'{_name(config)}: the model has num_classes={self.model.num_classes}, but its data set has '
+                f'{len(self.classes)} classes ({", ".join(self.classes)})'
+            )
+        self.palette: Sequence[Sequence[int]] = meta.get('palette') or voc_palette(len(self.classes))
+        self.tta_model: nn.Module | None = None
+        self.tta_pipeline: _Pipeline | None = None
+        if self.cfg.get('tta_model') and self.cfg.get('tta_pipeline'):
+            self.tta_model = MODELS.build({**self.cfg.tta_model, 'module': self.model})
+            self.tta_pipeline = _Pipeline.build(self.cfg.tta_pipeline)
+
+    def __call__(
+        self,
+        inputs: Any,
+        return_datasamples: bool = False,
+        batch_size: int = 1,
+        return_vis: bool = False,
+        show: bool = False,
+        wait_time: float = 0,
+        out_dir: str | os.PathLike[str] = '',
+        img_out_dir: str = 'vis',
+        pred_out_dir: str = 'pred',
+        *,
+        labels: Labels = None,
+        channel_order: Literal['bgr', 'rgb'] = 'bgr',
+        tta: bool | None = None,
+    ) -> Predictions:
+        """Predict images. One that cannot be predicted stops none of the others: ``failed`` and the log name it.
+
+        Args:
+            inputs: Path, URL, or array (H, W, 3) of uint8; a list of these; or a folder, of which all files that are
+                not hidden are taken, those in folders below it not.
+            return_datasamples: Whether the predictions are mmseg's samples, as
+                :meth:`sipe_mmseg.models.SIPESegmentor.pack` fills them (on the CPU), instead of arrays.
+            batch_size: Images in a batch, at most. Only images of the same size come together, so that none is padded.
+            return_vis: Whether to return the pictures.
+            show: Whether to show the picture of each image in a window.
+            wait_time: Seconds that the window stays; 0 waits for a key.
+            out_dir: Folder for pictures and label maps, named after the image; none are written by default.
+            img_out_dir: Folder in it for pictures ``<name>.png``: image, CAM, IS-CAM and label map, with a legend.
+            pred_out_dir: Folder in it for label maps ``<name>.png``, whose pixels are class indices.
+            labels: The image-level labels, as names or class indices (1 to K): a list for each input, or a dict from
+                path, file name or file name without suffix to lists; for one input its own list will do. None in the
+                place of a list, or no entry in the dict, leaves it to the classifier what is in the image, an empty
+                list says that there is nothing but background.
+            channel_order: Order of the channels of arrays, ``'bgr'`` (as OpenCV and all of mmseg have it) or ``'rgb'``
+                (as PIL has it). Files are read in the right order in any case.
+            tta: Whether to fuse several scales and the mirror. None does so if the config has ``tta_model`` and
+                ``tta_pipeline``.
+
+        Returns:
+            A dict of ``predictions``, a list of :class:`~sipe_mmseg.apis.Prediction`, and ``visualization``, a list of
+            RGB pictures (H, W, 3) if ``return_vis``, else empty; its attribute ``failed`` is a dict from path to
+            message.
+
+        Raises:
+            FileNotFoundError: If a folder has no files.
+            TypeError: If ``labels`` has a wrong form.
+            ValueError: If an argument has a wrong value, or a label is no class.
+        """
+        if channel_order not in ('bgr', 'rgb'):
+            raise ValueError(f"channel_order must be 'bgr' or 'rgb', not {channel_order!r}")
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be at least 1, not {batch_size}')
+        if tta and self.tta_model is None:
+            raise ValueError(f'{_name(self.cfg)}: tta=True needs tta_model and tta_pipeline in the config')
+        tta = self.tta_model is not None if tta is None else tta
+        images = self._inputs_to_list(inputs)
+        sources = image_sources(images, labels, self.classes, self.num_arrays)
+        self.num_arrays += sum(not isinstance(image, str) for image in images)
+        folders = {name: Path(out_dir, name) if out_dir else None for name in (img_out_dir, pred_out_dir)}
+
+        failed: dict[str, str] = {}
+        places = {id(source): place for place, source in enumerate(sources)}
+        done: dict[int, tuple[Any, list[ByteImage]]] = {}
+        with _evaluating(self.model):
+            for batch in self.preprocess(sources, batch_size, tta=tta, channel_order=channel_order, failed=failed):
+                try:
+                    samples = self.forward(batch.data, tta=tta)
+                except (MemoryError, RuntimeError) as error:
+                    if not _is_out_of_memory(error):
+                        raise
+                    failed.update({source.name: _out_of_memory(source, image) for source, image in batch.loaded})
+                    continue
+                samples = [sample.cpu() for sample in samples]
+                pictures = self.visualize(
+                    batch.loaded,
+                    samples,
+                    show=show,
+                    wait_time=wait_time,
+                    img_out_dir=folders[img_out_dir],
+                    return_vis=return_vis,
+                )
+                found = self.postprocess(
+                    samples,
+                    pictures,
+                    return_datasamples,
+                    sources=[source for source, _ in batch.loaded],
+                    pred_out_dir=folders[pred_out_dir],
+                )
+                for row, (source, _) in enumerate(batch.loaded):
+                    done[places[id(source)]] = (found['predictions'][row], found['visualization'][row : row + 1])
+        _log_summary(len(done), len(sources), failed)
+        rows = [done[place] for place in sorted(done)]
+        return Predictions([row[0] for row in rows], [picture for row in rows for picture in row[1]], failed)
+
+    def preprocess(  # type: ignore[override]
+        self,
+        inputs: Sequence[ImageSource],
+        batch_size: int = 1,
+        *,
+        tta: bool,
+        channel_order: str,
+        failed: dict[str, str],
+    ) -> Iterator['_Batch']:
+        """Load and transform inputs, batch by batch; those that cannot be used go into ``failed`` with the reason."""
+        pipeline = self.tta_pipeline if tta else self.pipeline
+        sizes = [place if batch_size == 1 else _planned_size(source, place) for place, source in enumerate(inputs)]
+        batches = equal_size_batches(sizes, batch_size)
+        for places in track(batches, description='Inference', disable=not self.show_progress):
+            loaded, packed = [], []
+            for source in (inputs[place] for place in places):
+                try:
+                    image, data = self._load(source, pipeline, channel_order)
+                except Exception as error:  # decoders raise errors of every kind on broken bytes
+                    message = str(error) or type(error).__name__
+                    failed[source.name] = message if source.name in message else f'{source.name}: {message}'
+                else:
+                    loaded.append((source, image))
+                    packed.append(data)
+            if loaded:
+                yield _Batch(loaded, self.collate_fn(packed))
+
+    @torch.no_grad()
+    def forward(self, inputs: Any, tta: bool = False) -> list[SegDataSample]:
+        """Predict one batch of the pipeline's samples."""
+        model: Any = self.tta_model if tta else self.model
+        return model.test_step(inputs)
+
+    def visualize(  # type: ignore[override]
+        self,
+        inputs: Sequence[tuple[ImageSource, ByteImage]],
+        preds: Sequence[SegDataSample],
+        show: bool = False,
+        wait_time: float = 0,
+        img_out_dir: Path | None = None,
+        return_vis: bool = False,
+    ) -> list[ByteImage]:
+        """Draw each image's maps side by side; nothing is drawn unless somebody wants it.
+
+        Args:
+            inputs: Each input with its RGB image (H, W, 3).
+            preds: Their predictions.
+            show: As in :meth:`__call__`.
+            wait_time: As in :meth:`__call__`.
+            img_out_dir: Folder for the pictures.
+            return_vis: As in :meth:`__call__`.
+
+        Returns:
+            The pictures, RGB (H, W, 3), if ``return_vis``; else nothing.
+        """
+        pictures = []
+        if show or img_out_dir is not None or return_vis:
+            for (source, image), sample in zip(inputs, preds, strict=True):
+                row = prediction_row(image, sample, self.palette)
+                present = sample.present.classes.tolist()
+                legend = [(self.classes[index], self.palette[index]) for index in present]
+                picture = panel([row], CAPTIONS[: len(row)], legend)
+                pictures.append(picture)
+                if img_out_dir is not None:
+                    img_out_dir.mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(picture).save(img_out_dir / f'{source.file_name}.png')
+                if show:
+                    self.visualizer.show(picture, win_name=source.name, wait_time=wait_time)
+        return pictures if return_vis else []
+
+    def postprocess(  # type: ignore[override]
+        self,
+        preds: Sequence[SegDataSample],
+        visualization: Sequence[ByteImage],
+        return_datasample: bool = False,
+        *,
+        sources: Sequence[ImageSource],
+        pred_out_dir: Path | None = None,
+    ) -> dict[str, list[Any]]:
+        """Write label maps and turn samples into arrays, unless samples are wanted.
+
+        Args:
+            preds: Predictions on the CPU.
+            visualization: Their pictures, or nothing.
+            return_datasample: As ``return_datasamples`` in :meth:`__call__`.
+            sources: The input of each.
+            pred_out_dir: Folder for the label maps.
+
+        Returns:
+            Lists ``predictions`` and ``visualization``.
+        """
+        if pred_out_dir is not None:
+            for source, sample in zip(sources, preds, strict=True):
+                label_map = sample.pred_sem_seg.data[0].numpy()
+                write_label_png(pred_out_dir / f'{source.file_name}.png', label_map, self.palette)
+        predictions: list[Any] = list(preds)
+        if not return_datasample:
+            predictions = [
+                to_prediction(sample, source.name, self.classes) for source, sample in zip(sources, preds, strict=True)
+            ]
+        return dict(predictions=predictions, visualization=list(visualization))
+
+    def _inputs_to_list(self, inputs: Any) -> list[Any]:
+        """Inputs as a list; the files of a folder sorted, without hidden ones."""
+        if isinstance(inputs, list | tuple):
+            return [as_path(image) for image in inputs]
+        inputs = as_path(inputs)
+        images = super()._inputs_to_list(inputs)
+        if not isinstance(inputs, str) or images == [inputs]:
+            return images
+        images = sorted(image for image in images if not os.path.basename(image).startswith('.'))
+        if not images:
+            raise FileNotFoundError(f'{inputs}: has no files; folders below it are not looked into')
+        return images
+
+    def _init_model(self, cfg: Any, weights: str | None, device: str = 'cpu') -> nn.Module:
+        """The model object that was given, as it is, or a new one."""
+        if self._given_model is not None:
+            return self._given_model
+        kind = MODELS.get(cfg.model.type)
+        if kind is None or not issubclass(kind, SIPESegmentor):
+            raise ValueError(
+                f'{_name(cfg)}: model.type is {cfg.model.type!r}, and only a SIPESegmentor has CAMs; mmseg.apis has '
+                'MMSegInferencer for the label maps of other models'
+            )
+        if not Path(str(weights)).expanduser().is_file() and '://' not in str(weights):
+            raise FileNotFoundError(f'checkpoint {weights}: no such file')
+        return super()._init_model(cfg, weights, device)
+
+    def _load_weights_to_model(self, model: Any, checkpoint: Any, cfg: Any) -> None:
+        """Load weights, every one of them, and the classes that they were trained for."""
+        try:
+            _load_checkpoint_to_model(model, checkpoint, strict=True)
+        except RuntimeError as error:
+            raise ValueError(f'the checkpoint does not fit the model of {_name(cfg)}: {error}') from error
+        meta = (checkpoint.get('meta') or {}).get('dataset_meta')
+        model.dataset_meta = dict(meta) if meta and meta.get('classes') else _dataset_meta(cfg)
+
+    def _init_pipeline(self, cfg: Any) -> '_Pipeline':
+        """The pipeline of the test data set, at one scale."""
+        if not cfg.get('test_dataloader'):
+            raise ValueError(f'{_name(cfg)}: has no test_dataloader, whose pipeline is the one to use')
+        return _Pipeline.build(cfg.test_dataloader.dataset.pipeline)
+
+    def _init_collate(self, cfg: Any) -> Any:
+        """The config's ``collate_fn``; MMEngine's default without its warning where there is none."""
+        return super()._init_collate(cfg) if cfg.test_dataloader.get('collate_fn') else pseudo_collate
+
+    def _init_visualizer(self, cfg: Any) -> Visualizer:
+        """Only for its window: pictures are drawn by :mod:`sipe_mmseg.visualization`."""
+        return Visualizer(name=type(self).__name__)
+
+    def _load(self, source: ImageSource, pipeline: Any, channel_order: str) -> tuple[ByteImage, Any]:
+        """RGB image of a source and its packed sample.
+
+        Raises:
+            ValueError: If it is no image that can be predicted. (Transforms and decoders may raise other errors.)
+        """
+        results: dict[str, Any] = {'num_classes': len(self.classes)}
+        if source.labels is not None:
+            results['image_labels'] = source.labels
+        if isinstance(source.image, str):
+            with get_local_path(source.image) as local:
+                problem = _file_problem(str(local), self.min_side, self.max_pixels)
+                if problem is not None:
+                    raise ValueError(problem.replace(str(local), source.name))
+                results = pipeline.loader({**results, 'img_path': str(local)})
+        else:
+            problem = _array_problem(source.name, source.image, self.min_side, self.max_pixels)
+            if problem is not None:
+                raise ValueError(problem)
+            bgr = source.image if channel_order == 'bgr' else np.ascontiguousarray(source.image[..., ::-1])
+            results = pipeline.loader({**results, 'img': bgr})
+        results['img_path'] = source.name
+        image = results['img'][..., ::-1].astype(np.uint8)
+        data = pipeline.transforms(results)
+        if source.labels is not None and not _has_labels(data):
+            raise ValueError(
+                f'{source.name}: the pipeline of {_name(self.cfg)} drops the labels that were given: end it with '
+                'PackImageLevelInputs'
+            )
+        return image, data
+
+
+@dataclass(frozen=True)
+class _Pipeline:
+    """A test pipeline in two parts, so that an image is decoded once for the network and for the picture."""
+
+    loader: Any
+    transforms: Compose
+
+    @classmethod
+    def build(cls, steps: Sequence[Any]) -> '_Pipeline':
+        steps = without_masks(ConfigDict(pipeline=list(steps))).pipeline
+        if not steps or steps[0]['type'] != 'LoadImageFromFile':
+            raise ValueError(
+                f'the pipeline must begin with LoadImageFromFile, not {steps[0]["type"] if steps else "be empty"}'
+            )
+        return cls(TRANSFORMS.build({**steps[0], 'type': 'InferencerLoader'}), Compose(steps[1:]))
+
+
+@dataclass(frozen=True)
+class _Batch:
+    loaded: list[tuple[ImageSource, ByteImage]]
+    data: Any
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for all modules, and after it each module's own mode again.
+
+    Without ``eval()``, which in backbones does more than that: mmseg's ResNet freezes parameters.
+    """
+    modes = {module: module.training for module in model.modules()}
+    for module in modes:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    inner: Any = model.module if is_model_wrapper(model) else model
+    return inner
+
+
+def _config_of(model: nn.Module, weights: Any) -> Config:
+    if weights is not None:
+        raise ValueError(f'weights={weights}: a model object has weights already; load them into it')
+    if not isinstance(model, SIPESegmentor):
+        raise ValueError(f'the model is a {type(model).__name__}, and only a SIPESegmentor has CAMs')
+    config = getattr(model, 'cfg', None)
+    if not isinstance(config, Config | ConfigDict):
+        raise TypeError(
+            'a model object needs its whole config, for the pipelines: set model.cfg = Config.fromfile(...) '
+            '(mmseg.apis.init_model does so)'
+        )
+    return config
+
+
+def _dataset_meta(config: Any) -> dict[str, Any]:
+    """Classes and palette of the config's test data set; empty if it does not say."""
+    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
+    kind: Any = DATASETS.get(dataset['type']) if 'type' in dataset else None
+    return kind._load_metainfo(dataset.get('metainfo')) if hasattr(kind, '_load_metainfo') else {}
+
+
+def _name(config: Any) -> str:
+    return str(getattr(config, 'filename', None) or 'the config')
+
+
+def _planned_size(source: ImageSource, place: int) -> Any:
+    """What images of one batch share; its place alone of an image whose size is not known before it is loaded."""
+    if isinstance(source.image, np.ndarray):
+        return source.image.shape[1::-1]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            return image_size(source.image)
+    except Exception:  # the same errors as when it is loaded, and they are reported then
+        return place
+
+
+def _file_problem(path: str, min_side: int, max_pixels: int) -> str | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # max_pixels is the limit here
+        return sample_problem(path, min_side=min_side, max_pixels=max_pixels)
+
+
+def _array_problem(name: str, image: Any, min_side: int, max_pixels: int) -> str | None:
+    if not isinstance(image, np.ndarray):
+        return f'{name}: an input is a path, a URL or a NumPy array, not {type(image).__name__}'
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        return f'{name}: an array must be uint8 (H, W, 3), not {image.dtype} {image.shape}'
+    height, width = image.shape[:2]
+    return size_problem(name, width, height, min_side, max_pixels)
+
+
+def _has_labels(data: dict[str, Any]) -> bool:
+    """Whether a packed sample, or every one of several scales, has image-level labels."""
+    samples = data['data_samples']
+    return all('image_labels' in sample for sample in (samples if isinstance(samples, list) else [samples]))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or 'allocate memory' in str(error)
+
+
+def _out_of_memory(source: ImageSource, image: ByteImage) -> str:
+    height, width = image.shape[:2]
+    return (
+        f'{source.name}: not enough memory for {width}x{height} pixels. Make the image smaller, or try tta=False or a '
+        'smaller batch_size'
+    )
+
+
+def _log_summary(done: int, total: int, failed: dict[str, str]) -> None:
+    if not failed:
+        print_log(f'{done} of {total} images predicted', 'current')
+        return
+    lines = list(failed.values())[:SHOWN_PROBLEMS]
+    if len(failed) > SHOWN_PROBLEMS:
+        lines.append(f'... and {len(failed) - SHOWN_PROBLEMS} more, all of them in .failed of the result')
+    text = '\n  '.join([f'{done} of {total} images predicted, {total - done} failed:', *lines])
+    print_log(text, 'current', level=logging.WARNING)
