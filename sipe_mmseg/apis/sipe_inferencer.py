@@ -36,7 +36,7 @@ from ..engine.splits import without_masks
 from ..models import SIPESegmentor
 from ..visualization import panel, prediction_row
 from ..visualization.gallery import CAPTIONS
-from .find_config import find_checkpoint, find_config
+from .config_lookup import find_checkpoint, find_config
 from .image_source import ImageSource, Labels, as_path, image_sources
 from .prediction import Predictions, to_prediction
 
@@ -243,9 +243,9 @@ class SIPEInferencer(BaseInferencer):
             for source in (inputs[place] for place in places):
                 try:
                     image, data = self._load(source, pipeline, channel_order)
-                except Exception as error:  # decoders raise errors of every kind on broken bytes
+                except Exception as error:  # whatever is wrong with one image, the others go on
                     message = str(error) or type(error).__name__
-                    failed[source.name] = message if source.name in message else f'{source.name}: {message}'
+                    failed[source.name] = message if message.startswith(source.name) else f'{source.name}: {message}'
                 else:
                     loaded.append((source, image))
                     packed.append(data)
@@ -391,13 +391,19 @@ class SIPEInferencer(BaseInferencer):
                 problem = _file_problem(str(local), self.min_side, self.max_pixels)
                 if problem is not None:
                     raise ValueError(problem.replace(str(local), source.name))
-                results = pipeline.loader({**results, 'img_path': str(local)})
+                try:
+                    results = pipeline.loader({**results, 'img_path': str(local)})
+                except Exception as error:  # decoders raise errors of every kind on broken bytes
+                    reason = str(error).replace(str(local), source.name)
+                    raise ValueError(f'{source.name}: not a readable image ({reason})') from error
         else:
             problem = _array_problem(source.name, source.image, self.min_side, self.max_pixels)
             if problem is not None:
                 raise ValueError(problem)
-            bgr = source.image if channel_order == 'bgr' else np.ascontiguousarray(source.image[..., ::-1])
-            results = pipeline.loader({**results, 'img': bgr})
+            bgr = source.image if channel_order == 'bgr' else source.image[..., ::-1]
+            results = pipeline.loader(
+                {**results, 'img': np.array(bgr, order='C')}
+            )  # a copy: transforms may write on it
         results['img_path'] = source.name
         image = results['img'][..., ::-1].astype(np.uint8)
         data = pipeline.transforms(results)

@@ -1,0 +1,65 @@
+"""Configs by path, work directory and name; the checkpoint of a work directory."""
+
+from pathlib import Path
+
+import pytest
+
+from sipe_mmseg.apis import config_lookup, find_checkpoint, find_config
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+SHAPES = 'sipe_r18_1xb16-6e_shapes-160x160'
+
+
+def test_a_path_is_that_file(tmp_path: Path) -> None:
+    (tmp_path / 'mine.py').touch()
+    assert find_config(tmp_path / 'mine.py') == tmp_path / 'mine.py'
+    assert find_config(str(tmp_path / 'mine.py')) == tmp_path / 'mine.py'
+
+
+def test_a_work_directory_has_its_config(tmp_path: Path) -> None:
+    (tmp_path / '20260101_000000' / 'vis_data').mkdir(parents=True)
+    (tmp_path / '20260101_000000' / 'vis_data' / 'config.py').touch()
+    with pytest.raises(FileNotFoundError, match=f'{tmp_path}: has no config file'):
+        find_config(tmp_path)
+    (tmp_path / 'a.py').touch()
+    assert find_config(tmp_path) == tmp_path / 'a.py'
+    (tmp_path / 'b.py').touch()
+    with pytest.raises(ValueError, match=r'has 2 config files \(a\.py, b\.py\): name the one to use'):
+        find_config(tmp_path)
+
+
+@pytest.mark.parametrize('name', [SHAPES, f'{SHAPES}.py'])
+def test_a_shipped_config_has_a_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_config(name) == CONFIGS / 'sipe' / f'{SHAPES}.py'
+
+
+def test_configs_inside_the_package_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mim = tmp_path / 'sipe_mmseg' / '.mim' / 'configs' / 'sipe'
+    mim.mkdir(parents=True)
+    (mim / 'only_here.py').touch()
+    monkeypatch.setattr(config_lookup, '_PACKAGE', tmp_path / 'sipe_mmseg')
+    assert find_config('only_here') == mim / 'only_here.py'
+
+
+def test_what_is_nowhere_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=f"sipe_r18_1xb16-6e_shapes: .* no shipped config; did you mean '{SHAPES}'"
+    ):
+        find_config('sipe_r18_1xb16-6e_shapes')
+    with pytest.raises(FileNotFoundError, match='there is neither a config file nor a work directory of this name'):
+        find_config('configs/sipe/fly.py')
+    monkeypatch.setattr(config_lookup, '_PACKAGE', tmp_path / 'sipe_mmseg')
+    with pytest.raises(FileNotFoundError, match=r'comes without configs: looked in .*mim.* and'):
+        find_config('fly')
+
+
+def test_last_checkpoint_is_followed_even_if_the_folder_has_moved(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match='has no last_checkpoint'):
+        find_checkpoint(tmp_path)
+    (tmp_path / 'last_checkpoint').write_text('/elsewhere/run/epoch_5.pth')
+    with pytest.raises(FileNotFoundError, match=r'names /elsewhere/run/epoch_5\.pth, .* nor epoch_5\.pth beside it'):
+        find_checkpoint(tmp_path)
+    (tmp_path / 'epoch_5.pth').touch()
+    assert find_checkpoint(tmp_path) == tmp_path / 'epoch_5.pth'
