@@ -21,12 +21,14 @@ class ImageSource:
     """One input.
 
     Attributes:
+        place: Its place among the inputs, from 0.
         name: Path or URL as given, or ``inputs[<place>]`` of anything else.
         image: Path, URL or BGR array; or something that is no image.
         file_name: What files about it are called, without suffix; no other input of the call has it.
         labels: Foreground indices (0 is the first class after the background), or None to ask the classifier.
     """
 
+    place: int
     name: str
     image: Any
     file_name: str
@@ -62,7 +64,7 @@ def image_sources(
         None if own is None else _foreground(own, classes, f'labels of {name}')
         for own, name in zip(_labels_by_place(labels, names), names, strict=True)
     ]
-    return [ImageSource(*row) for row in zip(names, images, files, indices, strict=True)]
+    return [ImageSource(place, *row) for place, row in enumerate(zip(names, images, files, indices, strict=True))]
 
 
 def as_path(image: Any) -> Any:

@@ -40,7 +40,7 @@ from .config_lookup import find_checkpoint, find_config
 from .image_source import ImageSource, Labels, as_path, image_sources
 from .prediction import Predictions, to_prediction
 
-MAX_PIXELS = 4096 * 4096
+MAX_PIXELS = 2048 * 2048
 """Pixels of the largest image that is predicted unless ``max_pixels`` says otherwise."""
 
 ByteImage = npt.NDArray[np.uint8]
@@ -64,8 +64,9 @@ class SIPEInferencer(BaseInferencer):
             modules (training, evaluation), parameters and hooks are after every call what they were before.
         weights: Checkpoint; not for a work directory that has a ``last_checkpoint``, nor for a model object.
         device: Where to run, such as ``'cuda:1'``; by default on the GPU, if there is one.
-        max_pixels: Width times height of the largest image to predict; 16.8 million (4096 x 4096) by default. Memory
-            is needed in proportion, for the largest scale most of all.
+        max_pixels: Width times height of the largest image to predict; 4.2 million (2048 x 2048) by default. A million
+            pixels take about 3.5 GB of memory with ResNet-50 at the four published scales, mirrored, and a tenth of
+            that at one scale.
         min_side: Smallest height and width of an image, as in the data sets.
         show_progress: Whether to show a progress bar.
 
@@ -192,7 +193,6 @@ class SIPEInferencer(BaseInferencer):
         folders = {name: Path(out_dir, name) if out_dir else None for name in (img_out_dir, pred_out_dir)}
 
         failed: dict[str, str] = {}
-        places = {id(source): place for place, source in enumerate(sources)}
         done: dict[int, tuple[Any, list[ByteImage]]] = {}
         with _evaluating(self.model):
             for batch in self.preprocess(sources, batch_size, tta=tta, channel_order=channel_order, failed=failed):
@@ -220,7 +220,7 @@ class SIPEInferencer(BaseInferencer):
                     pred_out_dir=folders[pred_out_dir],
                 )
                 for row, (source, _) in enumerate(batch.loaded):
-                    done[places[id(source)]] = (found['predictions'][row], found['visualization'][row : row + 1])
+                    done[source.place] = (found['predictions'][row], found['visualization'][row : row + 1])
         _log_summary(len(done), len(sources), failed)
         rows = [done[place] for place in sorted(done)]
         return Predictions([row[0] for row in rows], [picture for row in rows for picture in row[1]], failed)
@@ -236,7 +236,7 @@ class SIPEInferencer(BaseInferencer):
     ) -> Iterator['_Batch']:
         """Load and transform inputs, batch by batch; those that cannot be used go into ``failed`` with the reason."""
         pipeline = self.tta_pipeline if tta else self.pipeline
-        sizes = [place if batch_size == 1 else _planned_size(source, place) for place, source in enumerate(inputs)]
+        sizes = [source.place if batch_size == 1 else _planned_size(source) for source in inputs]
         batches = equal_size_batches(sizes, batch_size)
         for places in track(batches, description='Inference', disable=not self.show_progress):
             loaded, packed = [], []
@@ -484,7 +484,7 @@ def _name(config: Any) -> str:
     return str(getattr(config, 'filename', None) or 'the config')
 
 
-def _planned_size(source: ImageSource, place: int) -> Any:
+def _planned_size(source: ImageSource) -> Any:
     """What images of one batch share; its place alone of an image whose size is not known before it is loaded."""
     if isinstance(source.image, np.ndarray):
         return source.image.shape[1::-1]
@@ -493,7 +493,7 @@ def _planned_size(source: ImageSource, place: int) -> Any:
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
             return image_size(source.image)
     except Exception:  # the same errors as when it is loaded, and they are reported then
-        return place
+        return source.place
 
 
 def _file_problem(path: str, min_side: int, max_pixels: int) -> str | None:

@@ -520,7 +520,7 @@ def mixed_inputs(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, str], l
     Image.new('RGB', (400, 3)).save(folder / 'line.png')
     wrong['line.png'] = '400x3 pixels, but both sides must have at least 16'
     (folder / 'huge.png').write_bytes(png_header(12000, 9000))
-    wrong['huge.png'] = r'12000x9000 pixels are 108\.0 million, more than the 16\.8 million of max_pixels'
+    wrong['huge.png'] = r'12000x9000 pixels are 108\.0 million, more than the 4\.2 million of max_pixels'
     (folder / 'monstrous.png').write_bytes(png_header(200000, 200000))
     wrong['monstrous.png'] = 'not a readable image'
     for name in ('quality95.jpg', 'colour_png.png', 'colour_tif.tif'):
@@ -606,6 +606,16 @@ def test_max_pixels_is_for_files_and_arrays(home: Path, photo: str, pixels: np.n
     assert [prediction.source for prediction in results['predictions']] == ['inputs[2]']
     assert set(results.failed) == {photo, 'inputs[1]'}
     only(SIPEInferencer(home / 'run', max_pixels=width * height, show_progress=False)(photo, tta=False))
+
+
+def test_min_side_can_let_the_smallest_pass(home: Path) -> None:
+    inferencer = SIPEInferencer(home / 'run', min_side=1, show_progress=False)
+    images = [np.full((height, width, 3), 90, np.uint8) for height, width in ((1, 1), (1, 30), (16, 2))]
+    results = inferencer(images, labels=[['star', 'dots']] * 3, return_vis=True)
+    assert not results.failed
+    for image, prediction in zip(images, results['predictions'], strict=True):
+        assert prediction.is_cam.shape == (3, *image.shape[:2])
+        assert np.isfinite(prediction.is_cam).all() and np.isfinite(prediction.cam).all()
 
 
 def test_an_image_too_large_for_the_memory_stops_no_other(
