@@ -15,7 +15,7 @@ import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
-from mmengine.fileio import get_local_path
+from mmengine.fileio import get_file_backend, get_local_path
 from mmengine.infer import BaseInferencer
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -332,6 +332,8 @@ class SIPEInferencer(BaseInferencer):
         if isinstance(inputs, list | tuple):
             return [as_path(image) for image in inputs]
         inputs = as_path(inputs)
+        if isinstance(inputs, str) and _address_problem(inputs) is not None:
+            return [inputs]
         images = super()._inputs_to_list(inputs)
         if not isinstance(inputs, str) or images == [inputs]:
             return images
@@ -387,6 +389,9 @@ class SIPEInferencer(BaseInferencer):
         if source.labels is not None:
             results['image_labels'] = source.labels
         if isinstance(source.image, str):
+            problem = _address_problem(source.image)
+            if problem is not None:
+                raise ValueError(problem)
             with get_local_path(source.image) as local:
                 problem = _file_problem(str(local), self.min_side, self.max_pixels)
                 if problem is not None:
@@ -494,6 +499,17 @@ def _planned_size(source: ImageSource) -> Any:
             return image_size(source.image)
     except Exception:  # the same errors as when it is loaded, and they are reported then
         return source.place
+
+
+def _address_problem(address: str) -> str | None:
+    """Why MMEngine cannot fetch from an address of this kind, or None if it can; the address itself is not tried."""
+    try:
+        get_file_backend(address)
+    except KeyError:
+        return f'{address}: no such kind of address; paths, http:// and https:// will do'
+    except ImportError as error:
+        return f'{address}: {error}'
+    return None
 
 
 def _file_problem(path: str, min_side: int, max_pixels: int) -> str | None:
