@@ -184,6 +184,10 @@ class SIPEInferencer(BaseInferencer):
             raise ValueError(f"channel_order must be 'bgr' or 'rgb', not {channel_order!r}")
         if batch_size < 1:
             raise ValueError(f'batch_size must be at least 1, not {batch_size}')
+        if img_out_dir == pred_out_dir:
+            raise ValueError(
+                f'img_out_dir and pred_out_dir are both {img_out_dir!r}, and their files have the same names'
+            )
         if tta and self.tta_model is None:
             raise ValueError(f'{_name(self.cfg)}: tta=True needs tta_model and tta_pipeline in the config')
         tta = self.tta_model is not None if tta is None else tta

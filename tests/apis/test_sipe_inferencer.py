@@ -301,6 +301,10 @@ def test_writes_pictures_and_label_maps(
     inferencer(pixels, out_dir=tmp_path, pred_out_dir='labels', img_out_dir='pictures')
     assert [path.name for path in (tmp_path / 'labels').iterdir()] == [f'{first + 1:08d}.png']
     assert [path.name for path in (tmp_path / 'pictures').iterdir()] == [f'{first + 1:08d}.png']
+    with pytest.raises(ValueError, match="img_out_dir and pred_out_dir are both 'vis'"):
+        inferencer(pixels, out_dir=tmp_path, pred_out_dir='vis')
+    with pytest.raises(ValueError, match='batch_size must be at least 1, not 0'):
+        inferencer(pixels, batch_size=0)
 
 
 def test_returns_samples_and_pictures(inferencer: SIPEInferencer, photo: str) -> None:
