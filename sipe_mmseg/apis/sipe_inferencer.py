@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import mmcv
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from mmcv.transforms import Compose
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
@@ -21,6 +23,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from mmengine.structures import PixelData
 from mmengine.visualization import Visualizer
 from mmseg.registry import DATASETS, INFERENCERS, MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
@@ -34,13 +37,17 @@ from ..datasets.label_files import write_label_png
 from ..datasets.palette import voc_palette
 from ..engine.splits import without_masks
 from ..models import SIPESegmentor
+from ..models.prototypes import resize_bilinear
 from ..visualization import panel, prediction_row
 from ..visualization.gallery import CAPTIONS
 from .config_lookup import find_checkpoint, find_config
 from .image_source import ImageSource, Labels, as_path, image_sources
 from .prediction import Predictions, to_prediction
 
-MAX_PIXELS = 2048 * 2048
+WORKING_PIXELS = 2048 * 2048
+"""Pixels above which the network sees a smaller copy of an image, unless ``working_pixels`` says otherwise."""
+
+MAX_PIXELS = 50_000_000
 """Pixels of the largest image that is predicted unless ``max_pixels`` says otherwise."""
 
 ByteImage = npt.NDArray[np.uint8]
@@ -56,7 +63,8 @@ class SIPEInferencer(BaseInferencer):
 
     The maps are those that ``tools/generate_labels.py`` and ``tools/test.py --tta`` make of the same image, whatever
     the batch size (but for rounding where these fold BatchNorm into the convolutions). Memory grows with an image's
-    pixels, so large ones are refused from their header alone.
+    pixels: of a large one the network sees a smaller copy, whose maps are brought back to the image's size; a very
+    large one is refused from its header alone.
 
     Args:
         model: Config file, work directory (its config, and by default its last checkpoint), name of a shipped config,
@@ -64,9 +72,11 @@ class SIPEInferencer(BaseInferencer):
             modules (training, evaluation), parameters and hooks are after every call what they were before.
         weights: Checkpoint; not for a work directory that has a ``last_checkpoint``, nor for a model object.
         device: Where to run, such as ``'cuda:1'``; by default on the GPU, if there is one.
-        max_pixels: Width times height of the largest image to predict; 4.2 million (2048 x 2048) by default. A million
-            pixels take about 3.5 GB of memory with ResNet-50 at the four published scales, mirrored, and a tenth of
-            that at one scale.
+        max_pixels: Width times height of the largest image to predict; 50 million by default, whose maps of two
+            classes take 1 GB.
+        working_pixels: Width times height of the largest image that the network sees as it is; 4.2 million (2048 x
+            2048) by default. A million pixels take about 3.5 GB of memory with ResNet-50 at the four published scales,
+            mirrored, and a tenth of that at one scale.
         min_side: Smallest height and width of an image, as in the data sets.
         show_progress: Whether to show a progress bar.
 
@@ -87,10 +97,14 @@ class SIPEInferencer(BaseInferencer):
         device: str | None = None,
         *,
         max_pixels: int = MAX_PIXELS,
+        working_pixels: int = WORKING_PIXELS,
         min_side: int = MIN_SIDE,
         show_progress: bool = True,
     ) -> None:
+        if working_pixels < MIN_SIDE**2:
+            raise ValueError(f'working_pixels must be at least {MIN_SIDE**2}, not {working_pixels}')
         self.max_pixels = max_pixels
+        self.working_pixels = working_pixels
         self.min_side = min_side
         self.num_arrays = 0  # of all calls so far: names of the arrays' files, as in MMSegInferencer
         init_default_scope('mmseg')
@@ -207,7 +221,10 @@ class SIPEInferencer(BaseInferencer):
                         raise
                     failed.update({source.name: _out_of_memory(source, image) for source, image in batch.loaded})
                     continue
-                samples = [sample.cpu() for sample in samples]
+                samples = [
+                    _at_size(sample.cpu(), (image.shape[0], image.shape[1]))
+                    for sample, (_, image) in zip(samples, batch.loaded, strict=True)
+                ]
                 pictures = self.visualize(
                     batch.loaded,
                     samples,
@@ -415,6 +432,7 @@ class SIPEInferencer(BaseInferencer):
             )  # a copy: transforms may write on it
         results['img_path'] = source.name
         image = results['img'][..., ::-1].astype(np.uint8)
+        self._shrink(results)
         data = pipeline.transforms(results)
         if source.labels is not None and not _has_labels(data):
             raise ValueError(
@@ -422,6 +440,15 @@ class SIPEInferencer(BaseInferencer):
                 'PackImageLevelInputs'
             )
         return image, data
+
+    def _shrink(self, results: dict[str, Any]) -> None:
+        """Put a smaller copy in the place of a loaded image that has more than ``working_pixels``."""
+        height, width = results['img'].shape[:2]
+        factor = (self.working_pixels / (height * width)) ** 0.5
+        if factor < 1:
+            size = (max(1, int(width * factor)), max(1, int(height * factor)))
+            results['img'] = mmcv.imresize(results['img'], size, interpolation='area')
+            results['img_shape'] = results['ori_shape'] = (size[1], size[0])
 
 
 @dataclass(frozen=True)
@@ -461,6 +488,21 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def _at_size(sample: SegDataSample, size: tuple[int, int]) -> SegDataSample:
+    """A sample whose maps have the size (H, W) of the image itself: bilinear, seeds the nearest ones."""
+    if sample.pred_sem_seg.shape == size:
+        return sample
+    maps, classes = sample.localization, sample.present.classes
+    is_cam = resize_bilinear(maps.is_cam[None], size)[0]
+    cam = resize_bilinear(maps.cam[None], size)[0] if len(classes) else is_cam.new_zeros(0, *size)
+    seeds = F.interpolate(maps.seeds[None].float(), size=size, mode='nearest')[0].to(maps.seeds.dtype)
+    keys = torch.cat([classes.new_zeros(1), classes])
+    sample.set_metainfo(dict(ori_shape=size))
+    sample.pred_sem_seg = PixelData(data=keys[is_cam.argmax(dim=0, keepdim=True)])
+    sample.localization = PixelData(is_cam=is_cam, cam=cam, seeds=seeds)
+    return sample
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

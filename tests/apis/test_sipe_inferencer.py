@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmseg.registry import INFERENCERS, MODELS
 from mmseg.structures import SegDataSample
@@ -539,7 +540,7 @@ def mixed_inputs(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, str], l
     Image.new('RGB', (400, 3)).save(folder / 'line.png')
     wrong['line.png'] = '400x3 pixels, but both sides must have at least 16'
     (folder / 'huge.png').write_bytes(png_header(12000, 9000))
-    wrong['huge.png'] = r'12000x9000 pixels are 108\.0 million, more than the 4\.2 million of max_pixels'
+    wrong['huge.png'] = r'12000x9000 pixels are 108\.0 million, more than the 50\.0 million of max_pixels'
     (folder / 'monstrous.png').write_bytes(png_header(200000, 200000))
     wrong['monstrous.png'] = 'not a readable image'
     for name in ('quality95.jpg', 'colour_png.png', 'colour_tif.tif'):
@@ -633,6 +634,29 @@ def test_max_pixels_is_for_files_and_arrays(home: Path, photo: str, pixels: np.n
     assert [prediction.source for prediction in results['predictions']] == ['inputs[2]']
     assert set(results.failed) == {photo, 'inputs[1]'}
     only(SIPEInferencer(home / 'run', max_pixels=width * height, show_progress=False)(photo, tta=False))
+
+
+def test_maps_of_a_large_image_come_from_a_smaller_copy(home: Path, pixels: np.ndarray) -> None:
+    """Enlarged four times by the nearest pixel: the area average gives back the very image."""
+    height, width = pixels.shape[:2]
+    large = pixels.repeat(4, axis=0).repeat(4, axis=1)
+    inferencer = SIPEInferencer(home / 'run', working_pixels=height * width, show_progress=False)
+    for tta in (False, True):
+        results = inferencer([large, pixels], labels=[['star', 'dots'], ['star', 'dots']], tta=tta)
+        found, small = results['predictions']
+        np.testing.assert_allclose(found.scores, small.scores, atol=1e-5)
+        for name in ('is_cam', 'cam'):
+            expected = F.interpolate(
+                torch.from_numpy(getattr(small, name))[None], size=large.shape[:2], mode='bilinear'
+            )
+            np.testing.assert_allclose(getattr(found, name), expected[0].numpy(), atol=1e-4)
+        assert (found.seeds[::4, ::4] == small.seeds).all()
+        assert found.label_map.shape == large.shape[:2]
+        assert (found.label_map == np.array([0, *found.present])[found.is_cam.argmax(axis=0)]).all()
+    nothing = only(inferencer(large, labels=[[]]))
+    assert nothing.cam.shape == (0, *large.shape[:2]) and not nothing.label_map.any()
+    with pytest.raises(ValueError, match='working_pixels must be at least 256, not 0'):
+        SIPEInferencer(home / 'run', working_pixels=0)
 
 
 def test_min_side_can_let_the_smallest_pass(home: Path) -> None:
