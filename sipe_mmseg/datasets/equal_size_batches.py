@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mmengine.dataset import DefaultSampler
 from mmseg.registry import DATA_SAMPLERS
+from PIL import Image
 from torch.utils.data import BatchSampler
 
 from .image_files import image_size
@@ -78,5 +79,5 @@ class EqualSizeBatchSampler(BatchSampler):
         """(width, height) of an image; its index, which no other image shares, if the header cannot be read."""
         try:
             return image_size(self._dataset.get_data_info(index)['img_path'])
-        except OSError:
+        except (OSError, Image.DecompressionBombError):
             return index

@@ -58,6 +58,12 @@ def test_an_unreadable_image_stands_alone(tmp_path: Path) -> None:
     assert batches(dataset, 9) == [[0], [1, 5], [2], [3], [4]]
 
 
+def test_an_image_too_large_to_open_has_a_batch_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = data_set(tmp_path)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1)
+    assert batches(dataset, 9) == [[index] for index in range(len(SIZES))]
+
+
 def test_one_image_at_a_time_reads_no_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = data_set(tmp_path)
     monkeypatch.setattr('sipe_mmseg.datasets.equal_size_batches.image_size', lambda path: pytest.fail(path))
