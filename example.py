@@ -6,9 +6,11 @@ custom_hooks = [
     dict(type='ImagesPerSecondHook'),
 ]
 custom_imports = dict(
-    allow_failed_imports=False, imports=[
+    allow_failed_imports=False,
+    imports=[
         'sipe_mmseg',
-    ])
+    ],
+)
 data_preprocessor = dict(
     bgr_to_rgb=True,
     mean=[
@@ -23,23 +25,23 @@ data_preprocessor = dict(
         57.12,
         57.375,
     ],
-    type='ImageLevelDataPreProcessor')
+    type='ImageLevelDataPreProcessor',
+)
 data_root = 'data/shapes'
 dataset_type = 'ImageLevelDataset'
 default_hooks = dict(
-    checkpoint=dict(
-        by_epoch=True, interval=1, max_keep_ckpts=2, type='CheckpointHook'),
+    checkpoint=dict(by_epoch=True, interval=1, max_keep_ckpts=2, type='CheckpointHook'),
     fold_batch_norm=dict(type='FoldBatchNormHook'),
     logger=dict(interval=10, log_metric_by_epoch=False, type='LoggerHook'),
     param_scheduler=dict(type='ParamSchedulerHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     timer=dict(type='IterTimerHook'),
-    visualization=dict(type='SegVisualizationHook'))
+    visualization=dict(type='SegVisualizationHook'),
+)
 default_scope = 'mmseg'
 env_cfg = dict(
-    cudnn_benchmark=False,
-    dist_cfg=dict(backend='nccl'),
-    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
+    cudnn_benchmark=False, dist_cfg=dict(backend='nccl'), mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0)
+)
 load_from = None
 log_level = 'INFO'
 log_processor = dict(by_epoch=True)
@@ -83,7 +85,8 @@ metainfo = dict(
             117,
             188,
         ],
-    ])
+    ],
+)
 model = dict(
     backbone=dict(
         base_channels=32,
@@ -112,7 +115,8 @@ model = dict(
             1,
         ),
         style='pytorch',
-        type='ResNet'),
+        type='ResNet',
+    ),
     data_preprocessor=dict(
         bgr_to_rgb=True,
         mean=[
@@ -131,7 +135,8 @@ model = dict(
             57.12,
             57.375,
         ],
-        type='ImageLevelDataPreProcessor'),
+        type='ImageLevelDataPreProcessor',
+    ),
     decode_head=dict(
         alpha=0.5,
         alpha_on='similarity',
@@ -151,37 +156,34 @@ model = dict(
             256,
             256,
         ],
-        type='SIPEHead'),
+        type='SIPEHead',
+    ),
     test_cfg=dict(mirror=False, score_threshold=0.5),
-    type='SIPESegmentor')
+    type='SIPESegmentor',
+)
 norm_cfg = dict(requires_grad=True, type='BN')
 optim_wrapper = dict(
     clip_grad=dict(max_norm=1),
     optimizer=dict(lr=0.05, momentum=0.9, type='SGD', weight_decay=0.0001),
     paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=10))),
-    type='OptimWrapper')
+    type='OptimWrapper',
+)
 optimizer = dict(lr=0.1, momentum=0.0001, type='SGD', weight_decay=0.0001)
 param_scheduler = [
-    dict(
-        by_epoch=True,
-        convert_to_iter_based=True,
-        eta_min=0,
-        power=0.9,
-        type='ExactPolyLR'),
+    dict(by_epoch=True, convert_to_iter_based=True, eta_min=0, power=0.9, type='ExactPolyLR'),
 ]
 randomness = dict(seed=0)
 resume = False
 splits = dict(
-    train=dict(ann_file='ImageSets/Segmentation/train.txt'),
-    val=dict(ann_file='ImageSets/Segmentation/val.txt'))
+    train=dict(ann_file='ImageSets/Segmentation/train.txt'), val=dict(ann_file='ImageSets/Segmentation/val.txt')
+)
 test_cfg = dict(type='TestLoop')
 test_dataloader = dict(
     batch_sampler=dict(type='EqualSizeBatchSampler'),
     batch_size=1,
     dataset=dict(
         ann_file='ImageSets/Segmentation/val.txt',
-        data_prefix=dict(
-            img_path='JPEGImages', seg_map_path='SegmentationClass'),
+        data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
         data_root='data/shapes',
         labels=dict(xml='Annotations'),
         metainfo=dict(
@@ -224,16 +226,19 @@ test_dataloader = dict(
                     117,
                     188,
                 ],
-            ]),
+            ],
+        ),
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='LoadScoringMask'),
             dict(type='PackImageLevelInputs'),
         ],
         test_mode=True,
-        type='ImageLevelDataset'),
+        type='ImageLevelDataset',
+    ),
     num_workers=0,
-    sampler=dict(round_up=False, shuffle=False, type='DefaultSampler'))
+    sampler=dict(round_up=False, shuffle=False, type='DefaultSampler'),
+)
 test_evaluator = dict(cam_threshold=0.15, type='CAMMetric')
 test_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -288,29 +293,38 @@ train_dataloader = dict(
                     117,
                     188,
                 ],
-            ]),
+            ],
+        ),
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(max_long=200, min_long=140, type='RandomLongSideResize'),
             dict(prob=0.5, type='RandomFlip'),
-            dict(crop_size=(
-                160,
-                160,
-            ), type='RandomCropOrPaste'),
+            dict(
+                crop_size=(
+                    160,
+                    160,
+                ),
+                type='RandomCropOrPaste',
+            ),
             dict(type='PackImageLevelInputs'),
         ],
-        type='ImageLevelDataset'),
+        type='ImageLevelDataset',
+    ),
     drop_last=True,
     num_workers=0,
-    sampler=dict(shuffle=True, type='SeededSampler'))
+    sampler=dict(shuffle=True, type='SeededSampler'),
+)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(max_long=200, min_long=140, type='RandomLongSideResize'),
     dict(prob=0.5, type='RandomFlip'),
-    dict(crop_size=(
-        160,
-        160,
-    ), type='RandomCropOrPaste'),
+    dict(
+        crop_size=(
+            160,
+            160,
+        ),
+        type='RandomCropOrPaste',
+    ),
     dict(type='PackImageLevelInputs'),
 ]
 tta_model = dict(mirror=True, type='MultiScaleCAM')
@@ -331,7 +345,8 @@ tta_pipeline = [
                 dict(type='PackImageLevelInputs'),
             ],
         ],
-        type='TestTimeAug'),
+        type='TestTimeAug',
+    ),
 ]
 val_cfg = dict(type='ValLoop')
 val_dataloader = dict(
@@ -339,8 +354,7 @@ val_dataloader = dict(
     batch_size=1,
     dataset=dict(
         ann_file='ImageSets/Segmentation/val.txt',
-        data_prefix=dict(
-            img_path='JPEGImages', seg_map_path='SegmentationClass'),
+        data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'),
         data_root='data/shapes',
         labels=dict(xml='Annotations'),
         metainfo=dict(
@@ -383,16 +397,19 @@ val_dataloader = dict(
                     117,
                     188,
                 ],
-            ]),
+            ],
+        ),
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='LoadScoringMask'),
             dict(type='PackImageLevelInputs'),
         ],
         test_mode=True,
-        type='ImageLevelDataset'),
+        type='ImageLevelDataset',
+    ),
     num_workers=0,
-    sampler=dict(round_up=False, shuffle=False, type='DefaultSampler'))
+    sampler=dict(round_up=False, shuffle=False, type='DefaultSampler'),
+)
 val_evaluator = dict(cam_threshold=0.15, type='CAMMetric')
 vis_backends = [
     dict(type='LocalVisBackend'),
@@ -402,4 +419,5 @@ visualizer = dict(
     type='SegLocalVisualizer',
     vis_backends=[
         dict(type='LocalVisBackend'),
-    ])
+    ],
+)

@@ -8,6 +8,7 @@ from .fold_batch_norm_hook import FoldBatchNormHook
 from .images_per_second_hook import ImagesPerSecondHook
 from .iteration_seed_hook import IterationSeedHook
 from .mean_displacement_hook import MeanDisplacementHook
+from .one_writer_logger_hook import OneWriterLoggerHook
 from .progress import ProgressHook
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     'ImagesPerSecondHook',
     'IterationSeedHook',
     'MeanDisplacementHook',
+    'OneWriterLoggerHook',
     'ProgressHook',
 ]
