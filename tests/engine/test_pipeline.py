@@ -524,7 +524,7 @@ def test_an_interrupt_of_the_runner_alone_reaches_the_command(place, sent, recei
             time.sleep(1)  # Popen.wait takes two within a quarter of a second for one
         said, _ = process.communicate(timeout=60)
     assert Path('hit').read_text() == received
-    assert said.strip() == str(-signal.SIGINT)
+    assert said.splitlines()[-1] == str(-signal.SIGINT)  # the onedl fork has something to say first
 
 
 SHIPPED = sorted((Path(__file__).parents[2] / 'configs/pipelines').glob('*.py'))
