@@ -1,10 +1,8 @@
 """Scores of label maps on disk (SIPE, section 4.1: mean IoU over all pixels of a data set)."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +10,8 @@ import torch
 from mmseg.datasets import BaseSegDataset
 from prettytable import PrettyTable
 
-from ..datasets.cam_files import read_cam
-from ..datasets.label_files import read_label_png
-from ..datasets.result_folder import ResultFolder, image_id
 from .confusion import confusion_matrix, false_negative_rate, false_positive_rate, iou_per_class, nan_mean
-
-_PART = 16  # images a thread counts at a time
+from .labelled_images import LabelledImage, LabelledImages
 
 
 @dataclass(frozen=True)
@@ -118,41 +112,26 @@ def score_labels(
         FileNotFoundError: If the folder lacks images, or a mask is not there.
         ValueError: If there is nothing to score against, or a file is not what it should be; the message names it.
     """
-    if dataset.reduce_zero_label or dataset.label_map:
-        raise ValueError(
-            'the data set changes the values of its masks (reduce_zero_label, or classes chosen by metainfo); they are '
-            'scored as they are on disk here: name a data set whose masks hold its own class indices'
-        )
-    results = ResultFolder(Path(folder), '.npz' if cams else '.png')
-    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-    results.require(image_id(info) for info in infos)
-    classes = tuple(dataset.metainfo['classes'])
-    if any('seg_map_path' not in info for info in infos):
+    images = LabelledImages(dataset, folder, cams)
+    if not images.has_masks:
         raise ValueError('the data set names no masks to score against: give it a data_prefix.seg_map_path')
-    made_with = results.digest() if cams else ''
+    confusion = np.zeros((len(images.classes), len(images.classes) + 1), dtype=np.int64)
+    for counts in images.map(lambda image: image_confusion(image, len(images.classes)), threads=threads):
+        confusion += counts
+        on_images(1)
+    return LabelScores(images.classes, len(images), confusion, ignore_unknown)
 
-    def count(part: Sequence[Mapping[str, Any]]) -> torch.Tensor:
-        total = torch.zeros(len(classes), len(classes) + 1, dtype=torch.int64)
-        for info in part:
-            truth = read_label_png(info['seg_map_path'], len(classes))
-            path = results.path(image_id(info))
-            if cams:
-                cam = read_cam(path, len(classes), made_with or None)
-                if cam.size != truth.shape:
-                    raise ValueError(f'{path}: of an image of {cam.size}, but its mask has {truth.shape}')
-                labels = cam.label_map()
-            else:
-                labels = read_label_png(path, len(classes), (truth.shape[0], truth.shape[1]))
-            total += confusion_matrix(torch.from_numpy(labels).long(), torch.from_numpy(truth).long(), len(classes))
-        return total
 
-    confusion = np.zeros((len(classes), len(classes) + 1), dtype=np.int64)
-    parts = [infos[start : start + _PART] for start in range(0, len(infos), _PART)]
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        for part, counts in zip(parts, pool.map(count, parts), strict=True):
-            confusion += counts.numpy()
-            on_images(len(part))
-    return LabelScores(classes, len(infos), confusion, ignore_unknown)
+def image_confusion(image: LabelledImage, num_classes: int) -> np.ndarray:
+    """Pixels (C, C + 1) of one image by true class (row) and labelled class; the last column is unknown (255).
+
+    Raises:
+        ValueError: If the image has no mask.
+    """
+    if image.truth is None:
+        raise ValueError(f'{image.image_path}: has no mask to score against')
+    labels, truth = torch.from_numpy(image.labels).long(), torch.from_numpy(image.truth).long()
+    return np.asarray(confusion_matrix(labels, truth, num_classes))
 
 
 def _percent(share: float) -> float | None:
