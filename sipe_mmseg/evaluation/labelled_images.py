@@ -30,7 +30,7 @@ class LabelledImage:
         image_path: File of the image.
         labels: Class indices (H, W), uint8; 255 is unknown.
         truth: Mask (H, W), uint8; 255 is void. None where masks are not used.
-        cam: Its CAM file; None where the folder holds label maps.
+        cam: Its CAM file; None where none are read.
     """
 
     image_id: str
@@ -47,6 +47,7 @@ class LabelledImages:
         dataset: Images and masks (``seg_map_path``); all of its images must be in the folder.
         folder: Folder of ``<image id>.png`` or, with ``cams``, ``<image id>.npz``.
         cams: Whether the folder holds CAM files.
+        cam_dir: Folder of CAM files to read along with the label maps of ``folder``.
 
     Attributes:
         classes: Names of all classes, background first.
@@ -54,11 +55,21 @@ class LabelledImages:
         has_masks: Whether the data set names a mask for every image.
 
     Raises:
-        FileNotFoundError: If the folder lacks images.
-        ValueError: If the data set changes the values of its masks.
+        FileNotFoundError: If a folder lacks images.
+        ValueError: If the data set changes the values of its masks, or both ``cams`` and ``cam_dir`` are given.
     """
 
-    def __init__(self, dataset: BaseSegDataset, folder: str | os.PathLike[str], cams: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: BaseSegDataset,
+        folder: str | os.PathLike[str],
+        cams: bool = False,
+        cam_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if cams and cam_dir is not None:
+            raise ValueError(
+                f'cam_dir={str(cam_dir)!r}: {folder} already holds CAM files (cams=True); give one of the two'
+            )
         if dataset.reduce_zero_label or dataset.label_map:
             raise ValueError(
                 'the data set changes the values of its masks (reduce_zero_label, or classes chosen by metainfo); they '
@@ -69,8 +80,11 @@ class LabelledImages:
         self.folder.require(image_id(info) for info in self._infos)
         self.classes: tuple[str, ...] = tuple(dataset.metainfo['classes'])
         self.has_masks = all('seg_map_path' in info for info in self._infos)
-        self._cams = cams
-        self._made_with = self.folder.digest() if cams else ''
+        self._cams: ResultFolder | None = self.folder if cams else None
+        if cam_dir is not None:
+            self._cams = ResultFolder(Path(cam_dir), '.npz')
+            self._cams.require(image_id(info) for info in self._infos)
+        self._made_with = self._cams.digest() if self._cams else ''
 
     def __len__(self) -> int:
         return len(self._infos)
@@ -85,14 +99,18 @@ class LabelledImages:
         info, num_classes = self._infos[index], len(self.classes)
         truth = _read_mask(info, num_classes) if self.has_masks else None
         name = image_id(info)
-        path = self.folder.path(name)
-        if not self._cams:
-            size = None if truth is None else (truth.shape[0], truth.shape[1])
-            return LabelledImage(name, info['img_path'], read_label_png(path, num_classes, size), truth, None)
-        cam = read_cam(path, num_classes, self._made_with or None)
-        if truth is not None and cam.size != truth.shape:
-            raise ValueError(f'{path}: of an image of {cam.size}, but its mask has {truth.shape}')
-        return LabelledImage(name, info['img_path'], cam.label_map(), truth, cam)
+        cam = None
+        if self._cams is not None:
+            path = self._cams.path(name)
+            cam = read_cam(path, num_classes, self._made_with or None)
+            if truth is not None and cam.size != truth.shape:
+                raise ValueError(f'{path}: of an image of {cam.size}, but its mask has {truth.shape}')
+        if cam is not None and self._cams is self.folder:
+            labels = cam.label_map()
+        else:
+            size = cam.size if cam else None if truth is None else (truth.shape[0], truth.shape[1])
+            labels = read_label_png(self.folder.path(name), num_classes, size)
+        return LabelledImage(name, info['img_path'], labels, truth, cam)
 
     def map(
         self, function: Callable[[LabelledImage], T], indices: Sequence[int] | None = None, threads: int | None = None
