@@ -20,6 +20,7 @@ from .markup import Markup, element, joined
 STEP = 24
 """Images that are shown at once; a button shows as many more."""
 
+_TILE = 118  # width in CSS pixels that a thumbnail has at least on a wide screen
 _UNKNOWN_COLOUR = (255, 255, 255)  # colour_labels' default
 _SETTINGS_SHOWN = ('tool', 'version', 'checkpoint_sha256', 'cam_stride')
 
@@ -323,6 +324,7 @@ def _images(report: LabelReport) -> Markup:
             id='gallery',
             class_='gallery',
             data_step=STEP,
+            style=f'--card:{_TILE * max((len(tiles) for _, tiles in report.shown), default=1)}px',
         ),
         element(
             'div',
