@@ -6,6 +6,9 @@ import numpy as np
 
 from .markup import Markup, element, joined
 
+NO_VALUE = '\N{EN DASH}'
+"""What stands in place of a figure that there is none of."""
+
 # Units of the drawing: it is shown about this wide on a phone, where its letters are 12 pixels high.
 _WIDTH, _HEIGHT = 360, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 26, 40
@@ -13,7 +16,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 26, 40
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A percentage for people; a dash for None."""
-    return '–' if value is None else f'{value:.{digits}f} %'  # noqa: RUF001  # an en dash
+    return NO_VALUE if value is None else f'{value:.{digits}f} %'
 
 
 def nice_limit(value: float) -> float:

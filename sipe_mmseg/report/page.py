@@ -13,7 +13,18 @@ import numpy as np
 
 from ..datasets.atomic_write import atomic_write
 from ..evaluation.confusion import false_negative_rate, false_positive_rate, iou_per_class
-from .charts import bar, bar_axis, best_point, confusion_table, legend, nice_limit, percent, swatch, threshold_chart
+from .charts import (
+    NO_VALUE,
+    bar,
+    bar_axis,
+    best_point,
+    confusion_table,
+    legend,
+    nice_limit,
+    percent,
+    swatch,
+    threshold_chart,
+)
 from .label_report import ImageFigures, LabelReport, ThresholdCurve, Tile
 from .markup import Markup, element, joined
 
@@ -43,7 +54,7 @@ def render_label_report(report: LabelReport) -> str:
         element('meta', charset='utf-8'),
         element('meta', http_equiv='Content-Security-Policy', content=policy),
         element('meta', name='viewport', content='width=device-width, initial-scale=1'),
-        element('title', f'{report.title} – report'),  # noqa: RUF001  # an en dash
+        element('title', f'{report.title}: report'),
         element('style', Markup(style)),
     )
     sections = (_header, _classes, _curve, _confusion, _images, _settings)
@@ -198,7 +209,7 @@ def _sortable(name: str) -> Markup:
 
 
 def _number(value: float | None, digits: int = 1) -> Markup:
-    text = '–' if value is None else f'{value:.{digits}f}'  # noqa: RUF001  # an en dash
+    text = NO_VALUE if value is None else f'{value:.{digits}f}'
     return element('td', text, data_value=None if value is None else f'{value:.6f}')
 
 

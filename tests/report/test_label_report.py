@@ -23,6 +23,7 @@ from sipe_mmseg.datasets.result_folder import ResultFolder
 from sipe_mmseg.datasets.shapes import draw_picture
 from sipe_mmseg.evaluation.label_scores import score_labels
 from sipe_mmseg.report import LabelReport, collect_label_report, render_label_report, write_label_report
+from sipe_mmseg.report.charts import NO_VALUE
 from sipe_mmseg.report.label_report import ImageFigures, Tile, select_images
 from sipe_mmseg.report.thumbnails import image_thumbnail, image_uri, label_thumbnail, labels_uri
 
@@ -149,7 +150,7 @@ def test_scores_are_those_of_evaluate_labels(root: Path, with_masks: ImageLevelD
     table = page.all('table', class_='classes')
     assert len(table) == 1
     for name, iou in figures['IoU'].items():
-        assert (f'{name}–' if iou is None else f'{name}{iou:.1f}'[:-2]) in table[0][1]  # noqa: RUF001
+        assert (f'{name}{NO_VALUE}' if iou is None else f'{name}{iou:.1f}'[:-2]) in table[0][1]
     assert ('left out of the scores' in page.all('p')[0][1]) == ignore_unknown
 
 
@@ -296,6 +297,18 @@ def test_needs_nothing_from_elsewhere(report: LabelReport, page: Page) -> None:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = next(attrs['content'] for attrs, _ in page.all('meta') if 'http-equiv' in attrs)
     assert policy == f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+
+
+def test_colours_of_the_style_sheet(page: Page) -> None:
+    style, inline = page.all('style')[0][1], inline_styles(page)
+    used = set(re.findall(r'var\((--\w+)\)', style))
+    light, dark = (set(re.findall(r'(--\w+):', block)) for block in re.findall(r':root \{([^}]*--ink[^}]*)\}', style))
+    assert light == dark, 'each colour has a light and a dark variant'
+    assert used <= light | set(re.findall(r'(--\w+):', inline))
+
+
+def inline_styles(page: Page) -> str:
+    return ' '.join(attrs.get('style') or '' for _, attrs, _ in page.elements)
 
 
 def test_only_the_first_images_are_decoded_at_once(page: Page) -> None:
