@@ -303,6 +303,8 @@ def _images(report: LabelReport) -> Markup:
             'The share is that of foreground pixels; with a class chosen, the images whose label map has it are '
             'ordered by its share.'
         )
+    if any(tile.caption == 'IS-CAM' for _, tiles in report.shown for tile in tiles):
+        what += ' IS-CAM is that of the strongest class in each pixel: dark blue is 0, dark red 1.'
     classes = list(zip(report.classes, report.palette, strict=True))
     return element(
         'section',

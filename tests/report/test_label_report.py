@@ -24,7 +24,8 @@ from sipe_mmseg.datasets.shapes import draw_picture
 from sipe_mmseg.evaluation.label_scores import score_labels
 from sipe_mmseg.report import LabelReport, collect_label_report, render_label_report, write_label_report
 from sipe_mmseg.report.charts import NO_VALUE
-from sipe_mmseg.report.label_report import ImageFigures, Tile, select_images
+from sipe_mmseg.report.collection import select_images
+from sipe_mmseg.report.label_report import ImageFigures, Tile
 from sipe_mmseg.report.thumbnails import image_thumbnail, image_uri, label_thumbnail, labels_uri
 
 CLASSES = ('background', 'cat', '<script>alert(1)</script>', 'b"i&r\'d', 'unicorn')  # no unicorn is there or claimed
@@ -165,6 +166,7 @@ def test_figures_of_each_image(root: Path, report: LabelReport) -> None:
         assert [tile.caption for tile in tiles] == ['image', 'IS-CAM', 'label map', 'ground truth']
     scores = [figures.score for figures, _ in report.shown]
     assert scores == sorted(scores)
+    assert 'dark blue is 0, dark red 1' in render_label_report(report)
 
 
 def test_statistics_of_the_labels(root: Path, report: LabelReport) -> None:
@@ -207,7 +209,9 @@ def test_without_masks(root: Path, without_masks: ImageLevelDataset) -> None:
     page = Page(render_label_report(report))
     assert [text for _, text in page.all('h2')] == ['Classes', 'Images', 'Settings of the folder']
     text = page.all('body')[0][1]
-    assert 'No masks to score against' in text and 'mIoU' not in text.split("'use strict'")[0]
+    assert (
+        'No masks to score against' in text and 'dark blue' not in text and 'mIoU' not in text.split("'use strict'")[0]
+    )
     rows = [text for _, text in page.all('tr')][1:]
     assert rows[1].startswith(f'cat{100 * report.pixels[1] / report.pixels.sum():.2f}')
     assert rows[-1].endswith(f'{report.pixels[-1]:,}{report.images[-1]:,}') and rows[-1].startswith('unknown (255)')
