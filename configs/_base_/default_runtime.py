@@ -21,10 +21,11 @@ default_hooks = dict(
     fold_batch_norm=dict(type='FoldBatchNormHook'),  # None for a network that MMCV's fuse_conv_bn cannot fold
 )
 custom_hooks = [dict(type='ImagesPerSecondHook')]
+# To watch the maps of four images grow: --cfg-options default_hooks.maps.type=CAMVisualizationHook
 
 # For TensorBoard instead of scalars.json: --cfg-options visualizer.vis_backends.0.type=TensorboardVisBackend
 vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+visualizer = dict(type='SIPELocalVisualizer', vis_backends=vis_backends, name='visualizer')
 log_processor = dict(by_epoch=True)
 log_level = 'INFO'
 load_from = None

@@ -4,7 +4,6 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +12,12 @@ import mmcv
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from mmcv.transforms import Compose
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.fileio import get_file_backend, get_local_path
 from mmengine.infer import BaseInferencer
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from mmengine.structures import PixelData
@@ -35,11 +32,12 @@ from ..datasets.equal_size_batches import equal_size_batches
 from ..datasets.image_files import MIN_SIDE, SHOWN_PROBLEMS, image_size, sample_problem, size_problem
 from ..datasets.label_files import write_label_png
 from ..datasets.palette import voc_palette
+from ..engine.model_state import evaluating, unwrapped
 from ..engine.splits import without_masks
 from ..models import SIPESegmentor
 from ..models.prototypes import resize_bilinear
-from ..visualization import panel, prediction_row
-from ..visualization.gallery import CAPTIONS
+from ..models.sipe_segmentor import resize_classes
+from ..visualization import prediction_panel
 from .config_lookup import find_checkpoint, find_config
 from .image_source import ImageSource, Labels, as_path, image_sources
 from .prediction import Predictions, to_prediction
@@ -108,7 +106,7 @@ class SIPEInferencer(BaseInferencer):
         self.min_side = min_side
         self.num_arrays = 0  # of all calls so far: names of the arrays' files, as in MMSegInferencer
         init_default_scope('mmseg')
-        self._given_model = _unwrapped(model) if isinstance(model, nn.Module) else None
+        self._given_model = unwrapped(model) if isinstance(model, nn.Module) else None
         if self._given_model is not None:
             config, weights = _config_of(self._given_model, weights), None
         elif isinstance(model, Config | ConfigDict):
@@ -173,7 +171,8 @@ class SIPEInferencer(BaseInferencer):
             show: Whether to show the picture of each image in a window.
             wait_time: Seconds that the window stays; 0 waits for a key.
             out_dir: Folder for pictures and label maps, named after the image; none are written by default.
-            img_out_dir: Folder in it for pictures ``<name>.png``: image, CAM, IS-CAM and label map, with a legend.
+            img_out_dir: Folder in it for pictures ``<name>.png``, those of
+                :func:`~sipe_mmseg.visualization.prediction_panel`.
             pred_out_dir: Folder in it for label maps ``<name>.png``, whose pixels are class indices.
             labels: The image-level labels, as names or class indices (1 to K): a list for each input, or a dict from
                 path, file name or file name without suffix to lists; for one input its own list will do. None in the
@@ -212,7 +211,7 @@ class SIPEInferencer(BaseInferencer):
 
         failed: dict[str, str] = {}
         done: dict[int, tuple[Any, list[ByteImage]]] = {}
-        with _evaluating(self.model):
+        with evaluating(self.model):
             for batch in self.preprocess(sources, batch_size, tta=tta, channel_order=channel_order, failed=failed):
                 try:
                     samples = self.forward(batch.data, tta=tta)
@@ -304,10 +303,7 @@ class SIPEInferencer(BaseInferencer):
         pictures = []
         if show or img_out_dir is not None or return_vis:
             for (source, image), sample in zip(inputs, preds, strict=True):
-                row = prediction_row(image, sample, self.palette)
-                present = sample.present.classes.tolist()
-                legend = [(self.classes[index], self.palette[index]) for index in present]
-                picture = panel([row], CAPTIONS[: len(row)], legend)
+                picture = prediction_panel(image, sample, self.classes, self.palette)
                 pictures.append(picture)
                 if img_out_dir is not None:
                     img_out_dir.mkdir(parents=True, exist_ok=True)
@@ -474,22 +470,6 @@ class _Batch:
     data: Any
 
 
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for all modules, and after it each module's own mode again.
-
-    Without ``eval()``, which in backbones does more than that: mmseg's ResNet freezes parameters.
-    """
-    modes = {module: module.training for module in model.modules()}
-    for module in modes:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-
-
 def _at_size(sample: SegDataSample, size: tuple[int, int]) -> SegDataSample:
     """A sample whose maps have the size (H, W) of the image itself: bilinear, seeds the nearest ones."""
     if sample.pred_sem_seg.shape == size:
@@ -497,17 +477,12 @@ def _at_size(sample: SegDataSample, size: tuple[int, int]) -> SegDataSample:
     maps, classes = sample.localization, sample.present.classes
     is_cam = resize_bilinear(maps.is_cam[None], size)[0]
     cam = resize_bilinear(maps.cam[None], size)[0] if len(classes) else is_cam.new_zeros(0, *size)
-    seeds = F.interpolate(maps.seeds[None].float(), size=size, mode='nearest')[0].to(maps.seeds.dtype)
+    seeds, assignment = resize_classes(maps.seeds, size), resize_classes(maps.assignment, size)
     keys = torch.cat([classes.new_zeros(1), classes])
     sample.set_metainfo(dict(ori_shape=size))
     sample.pred_sem_seg = PixelData(data=keys[is_cam.argmax(dim=0, keepdim=True)])
-    sample.localization = PixelData(is_cam=is_cam, cam=cam, seeds=seeds)
+    sample.localization = PixelData(is_cam=is_cam, cam=cam, seeds=seeds, assignment=assignment)
     return sample
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    inner: Any = model.module if is_model_wrapper(model) else model
-    return inner
 
 
 def _config_of(model: nn.Module, weights: Any) -> Config:

@@ -8,6 +8,8 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 
+from .model_state import unwrapped
+
 
 @HOOKS.register_module()
 class FoldBatchNormHook(Hook):
@@ -22,17 +24,13 @@ class FoldBatchNormHook(Hook):
 
     def before_test(self, runner: Any) -> None:
         """Put the copy in the model's place."""
-        self._model = _inner(runner)
+        self._model = unwrapped(runner.model)
         _replace(runner, fuse_conv_bn(copy.deepcopy(self._model)))
 
     def after_test(self, runner: Any) -> None:
         """Put the model back."""
         _replace(runner, self._model)
         del self._model
-
-
-def _inner(runner: Any) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def _replace(runner: Any, model: Any) -> None:

@@ -9,9 +9,10 @@ from mmengine.dataset import DefaultSampler, pseudo_collate
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 from torch.utils.data import DataLoader
+
+from .model_state import unwrapped
 
 
 @HOOKS.register_module()
@@ -44,7 +45,7 @@ class MeanDisplacementHook(Hook):
             ValueError: If there is no size of crops.
         """
         self._loader(runner)
-        head = _model(runner).decode_head
+        head = unwrapped(runner.model).decode_head
         if not hasattr(head, 'mean_displacement'):
             raise TypeError(f'MeanDisplacementHook: {type(head).__name__} has no displacements; it is for IRNHead')
 
@@ -54,7 +55,7 @@ class MeanDisplacementHook(Hook):
         """After the last step, measure and store."""
         if not self.is_last_train_iter(runner):
             return
-        model = _model(runner)
+        model = unwrapped(runner.model)
         training = model.training
         model.eval()
         total, count = torch.zeros(2, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
@@ -83,7 +84,7 @@ class MeanDisplacementHook(Hook):
                 f'MeanDisplacementHook: {type(loader.dataset).__name__} has no pipeline of its own; '
                 'train on a data set without a wrapper such as ConcatDataset or RepeatDataset'
             )
-        crop_size = self.crop_size or _model(runner).data_preprocessor.size
+        crop_size = self.crop_size or unwrapped(runner.model).data_preprocessor.size
         if crop_size is None:
             raise ValueError('MeanDisplacementHook: give it a crop_size, or model.data_preprocessor a size')
         dataset = copy.copy(loader.dataset)
@@ -101,7 +102,3 @@ class MeanDisplacementHook(Hook):
             num_workers=loader.num_workers,
             collate_fn=pseudo_collate,
         )
-
-
-def _model(runner: Any) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -163,21 +163,29 @@ class SIPESegmentor(BaseSegmentor):
 
         Returns:
             The sample with ``pred_sem_seg`` (1, H, W), the argmax of IS-CAM over background and present classes;
-            ``localization`` with ``is_cam`` (n + 1, H, W) and ``cam`` (n, H, W) in [0, 1] and ``seeds`` (1, H, W);
-            ``present`` with ``classes`` (n,), ``scores`` (K,) and ``given`` (whether labels were given).
+            ``localization`` with ``is_cam`` (n + 1, H, W) and ``cam`` (n, H, W) in [0, 1], ``seeds`` (1, H, W), and
+            ``assignment`` (1, H, W) of uint8, the class of the prototype with the largest cosine at the first scale,
+            255 where none is above 0; ``present`` with ``classes`` (n,), ``scores`` (K,) and ``given`` (whether labels
+            were given).
         """
         size = sample.metainfo['ori_shape'][:2]
         eps = self.decode_head.eps
         is_cam = fuse_scales([maps.is_cam for maps in scales], size, eps)
         classes = scales[0].labels.nonzero()[:, 0] + 1
         cam = fuse_scales([maps.cam for maps in scales], size, eps) if len(classes) else is_cam.new_zeros(0, *size)
-        seeds = F.interpolate(scales[0].seeds[None, None].float(), size=tuple(size), mode='nearest')[0].long()
         keys = torch.cat([classes.new_zeros(1), classes])
+        cosine, nearest = scales[0].is_cam.max(dim=0)
+        assignment = torch.where(cosine > 0, keys[nearest], NO_SEED).to(torch.uint8)
         given = torch.tensor('image_labels' in sample)
         sample.set_data(
             dict(
                 pred_sem_seg=PixelData(data=keys[is_cam.argmax(dim=0, keepdim=True)]),
-                localization=PixelData(is_cam=is_cam, cam=cam, seeds=seeds),
+                localization=PixelData(
+                    is_cam=is_cam,
+                    cam=cam,
+                    seeds=resize_classes(scales[0].seeds[None], size),
+                    assignment=resize_classes(assignment[None], size),
+                ),
                 present=LabelData(classes=classes, scores=scales[0].scores, given=given),
             )
         )
@@ -186,6 +194,11 @@ class SIPESegmentor(BaseSegmentor):
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> SIPEFeatures:
         """The head's convolutions on the backbone's maps, nothing after them."""
         return self.decode_head(self.extract_feat(inputs))
+
+
+def resize_classes(classes: Tensor, size: Sequence[int]) -> Tensor:
+    """Bring class indices (1, h, w) to another size, each pixel with the class of the nearest one."""
+    return F.interpolate(classes[None].float(), size=tuple(size), mode='nearest')[0].to(classes.dtype)
 
 
 def given_labels(data_samples: Sequence[SegDataSample]) -> list[Tensor | None]:
@@ -206,7 +219,7 @@ def unpadded_sizes(inputs: Tensor, data_samples: Sequence[SegDataSample]) -> lis
 def _cut_padding(maps: ScaleMaps, input_size: tuple[int, int], image_size: tuple[int, int]) -> ScaleMaps:
     """Bring maps to the input's pixels and keep those of the image, in the top left corner."""
     height, width = image_size
-    seeds = F.interpolate(maps.seeds[None, None].float(), size=input_size, mode='nearest')[0, 0].long()
+    seeds = resize_classes(maps.seeds[None], input_size)[0]
     return maps._replace(
         is_cam=resize_bilinear(maps.is_cam[None], input_size)[0, :, :height, :width],
         cam=resize_bilinear(maps.cam[:, None], input_size)[:, 0, :height, :width],

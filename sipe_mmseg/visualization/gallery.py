@@ -2,21 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.runner import load_checkpoint
-from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+from ..datasets.result_folder import image_id
+from ..models.sipe_segmentor import NO_SEED
 from .overlays import ByteImage, Colour, blend_heat, colour_labels, panel
-
-CAPTIONS = ('image', 'CAM', 'IS-CAM', 'label map', 'ground truth')
 
 
 def draw_gallery(
@@ -29,10 +29,10 @@ def draw_gallery(
     gallery: str | Path | None = None,
     device: str | torch.device = 'cpu',
 ) -> Iterator[Path]:
-    """Draw a panel of image, CAM, IS-CAM, label map and (where there are masks) ground truth for each image.
+    """Draw the panel of :func:`prediction_panel` for each image.
 
     Maps are those of the multi-scale mirrored inference, ``config.tta_model`` on ``config.tta_pipeline``, for images of
-    ``config.test_dataloader``. Both heat maps show, in every pixel, the strongest of the image's own classes.
+    ``config.test_dataloader``.
 
     Args:
         config: Config of the model, loaded from a file.
@@ -55,64 +55,130 @@ def draw_gallery(
         )
     dataset = DATASETS.build({**config.test_dataloader.dataset, 'pipeline': config.tta_pipeline})
     classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
-    indices = _indices(dataset, num, image_ids)
+    indices = range(len(dataset))[:num] if image_ids is None else image_indices(dataset, image_ids)
     segmentor = MODELS.build(config.model)
     load_checkpoint(segmentor, str(checkpoint), map_location='cpu', strict=True)
     model = MODELS.build({**config.tta_model, 'module': segmentor}).to(device).eval()
 
-    legend = list(zip(classes[1:], palette[1:], strict=True))
     rows = []
     for index in indices:
         with torch.no_grad():
             (sample,) = model.test_step(pseudo_collate([dataset[index]]))
         info = dataset.get_data_info(index)
-        row = prediction_row(mmcv.imread(info['img_path'], channel_order='rgb'), sample, palette)
-        rows.append(row)
+        image = mmcv.imread(info['img_path'], channel_order='rgb')
+        if gallery is not None:
+            rows.append(prediction_row(image, sample, palette))
         path = Path(out_dir) / f'{info["img_id"]}.png'
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(panel([row], CAPTIONS[: len(row)], legend)).save(path)
+        Image.fromarray(prediction_panel(image, sample, classes, palette)).save(path)
         yield path
     if gallery is not None and rows:
         Path(gallery).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(panel(rows, CAPTIONS[: len(rows[0])], legend, tile_size=160)).quantize(256).save(gallery)
+        legend = list(zip(classes, palette, strict=True))
+        sheet = panel([list(row.values()) for row in rows], list(rows[0]), legend, tile_size=160)
+        Image.fromarray(sheet).quantize(256).save(gallery)
 
 
-def prediction_row(image: ByteImage, sample: SegDataSample, palette: Sequence[Colour]) -> list[ByteImage]:
-    """Pictures of one prediction: image, CAM, IS-CAM, label map and, if the sample has a mask, ground truth.
+def prediction_panel(
+    image: ByteImage,
+    sample: SegDataSample,
+    classes: Sequence[str],
+    palette: Sequence[Colour],
+    ground_truth: bool = True,
+) -> ByteImage:
+    """The pictures of :func:`prediction_row` side by side, with captions and a legend of the sample's classes.
+
+    Args:
+        image: RGB image (H, W, 3), uint8.
+        sample: Prediction as :meth:`sipe_mmseg.models.SIPESegmentor.pack` leaves it, for the image's own size.
+        classes: Names of all classes, background first.
+        palette: RGB colour of each class.
+        ground_truth: Whether to draw the ground truth that a sample has.
+
+    Returns:
+        RGB image.
+
+    Raises:
+        ValueError: If maps and image have different sizes, or the sample has a class that has no name.
+    """
+    row = prediction_row(image, sample, palette, ground_truth)
+    return panel([list(row.values())], list(row), _legend(sample, classes, palette, ground_truth))
+
+
+def prediction_row(
+    image: ByteImage, sample: SegDataSample, palette: Sequence[Colour], ground_truth: bool = True
+) -> dict[str, ByteImage]:
+    """Pictures of one prediction by their captions; heat maps show, in every pixel, the strongest of the classes.
+
+    In what shows classes, white is what belongs to none: pixels without a seed, pixels that resemble no prototype, void
+    pixels of the ground truth.
 
     Args:
         image: RGB image (H, W, 3), uint8.
         sample: Prediction as :meth:`sipe_mmseg.models.SIPESegmentor.pack` leaves it, for the image's own size.
         palette: RGB colour of each class.
+        ground_truth: Whether to draw the ground truth that a sample has.
 
     Returns:
-        Four or five RGB images (H, W, 3).
+        RGB images (H, W, 3): ``image``, ``CAM``, ``IS-CAM``, ``seeds``, ``prototypes`` (the class of the nearest one, if
+        the sample has ``localization.assignment``), ``label map`` and, if the sample has a mask, ``ground truth``.
+
+    Raises:
+        ValueError: If maps and image have different sizes.
     """
     maps = sample.localization
-    row = [
-        image,
-        blend_heat(image, _strongest(maps.cam)),
-        blend_heat(image, _strongest(maps.is_cam[1:])),
-        colour_labels(sample.pred_sem_seg.data[0].cpu().numpy(), palette),
-    ]
-    if 'gt_sem_seg' in sample:
-        row.append(colour_labels(sample.gt_sem_seg.data[0].cpu().numpy(), palette))
+    row = {
+        'image': image,
+        'CAM': blend_heat(image, _strongest(maps.cam)),
+        'IS-CAM': blend_heat(image, _strongest(maps.is_cam[1:])),
+        'seeds': colour_labels(_array(maps.seeds)[0], palette),
+    }
+    if 'assignment' in maps:
+        row['prototypes'] = colour_labels(_array(maps.assignment)[0], palette)
+    row['label map'] = colour_labels(_array(sample.pred_sem_seg.data)[0], palette)
+    if ground_truth and 'gt_sem_seg' in sample:
+        row['ground truth'] = colour_labels(_array(sample.gt_sem_seg.data)[0], palette)
     return row
 
 
-def _strongest(maps: torch.Tensor) -> np.ndarray:
-    """Maximum over classes of maps (n, H, W); zeros where there is no class."""
-    return maps.amax(dim=0).cpu().numpy() if len(maps) else np.zeros(maps.shape[1:], np.float32)
+def image_indices(dataset: BaseDataset, image_ids: Sequence[str]) -> list[int]:
+    """Places of images in a data set.
 
-
-def _indices(dataset: BaseSegDataset, num: int | None, image_ids: Sequence[str] | None) -> list[int]:
-    known = {dataset.get_data_info(index)['img_id']: index for index in range(len(dataset))}
-    if image_ids is None:
-        return list(known.values())[:num]
-    unknown = [image_id for image_id in image_ids if image_id not in known]
+    Raises:
+        ValueError: If the data set has no image of an id.
+    """
+    known = {image_id(dataset.get_data_info(index)): index for index in range(len(dataset))}
+    unknown = [name for name in image_ids if name not in known]
     if unknown:
         raise ValueError(
             f'no image {", ".join(unknown)} among the {len(known)} of the data set; the first ones are '
             f'{", ".join(list(known)[:3])}'
         )
-    return [known[image_id] for image_id in image_ids]
+    return [known[name] for name in image_ids]
+
+
+def _legend(
+    sample: SegDataSample, classes: Sequence[str], palette: Sequence[Colour], ground_truth: bool
+) -> list[tuple[str, Colour]]:
+    """Background and the classes that are present or in the ground truth."""
+    found = {0, *_array(sample.present.classes).tolist()}
+    if ground_truth and 'gt_sem_seg' in sample:
+        found |= set(np.unique(_array(sample.gt_sem_seg.data)).tolist()) - {NO_SEED}
+    unnamed = [index for index in found if index >= len(classes)]
+    if unnamed:
+        raise ValueError(
+            f'the sample has class {max(unnamed)}, but there are only the {len(classes)} classes '
+            f'{", ".join(classes)}: these are not the classes of its data set'
+        )
+    return [(classes[index], palette[index]) for index in sorted(found)]
+
+
+def _array(values: Any) -> np.ndarray:
+    """The values of a tensor or an array."""
+    return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def _strongest(maps: Any) -> np.ndarray:
+    """Maximum over classes of maps (n, H, W); zeros where there is no class."""
+    heat = _array(maps.float() if isinstance(maps, torch.Tensor) else maps)
+    return heat.max(axis=0, initial=0.0)

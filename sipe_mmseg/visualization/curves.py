@@ -1,0 +1,121 @@
+"""Losses, learning rate and scores of a training as curves."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+Curves = dict[str, list[tuple[int, float]]]
+"""Of each logged figure its (iterations done, value), in the order of iterations."""
+
+SCORES = ('mIoU', 'mAP')
+
+
+def draw_curves(work_dir: str | Path, out: str | Path, scores: Sequence[str] = SCORES) -> None:
+    """Draw losses, learning rate and scores of a run over its iterations, one above the other.
+
+    What the run has not logged is left out. The total loss is drawn only where it is the only one.
+
+    Args:
+        work_dir: As in :func:`read_curves`.
+        out: File for the picture; its suffix says of which kind (``.png``, ``.svg``, ``.pdf``).
+        scores: Which figures of the validation to draw.
+
+    Raises:
+        FileNotFoundError: If there are no logs.
+        ValueError: If the logs cannot be read, or nothing to draw is in them.
+    """
+    curves = read_curves(work_dir)
+    losses = [name for name in curves if name.rpartition('.')[2].startswith('loss')]
+    losses = [name for name in losses if name != 'loss'] or losses
+    rates = [name for name in ('lr', 'base_lr') if name in curves]
+    if len(rates) == 2 and curves['lr'] == curves['base_lr']:
+        rates = ['lr']
+    drawn = {
+        'loss': losses,
+        'learning rate': rates,
+        'score (%)': [name for name in scores if name in curves],
+    }
+    drawn = {title: names for title, names in drawn.items() if names}
+    if not drawn:
+        raise ValueError(
+            f'{work_dir}: the logs have no loss, no lr and none of {", ".join(scores)}, but {", ".join(curves) or "nothing"}'
+        )
+
+    figure = Figure(figsize=(8, 2.7 * len(drawn)), dpi=120, layout='constrained')
+    axes = figure.subplots(len(drawn), sharex=True, squeeze=False)[:, 0]
+    for axis, (title, names) in zip(axes, drawn.items(), strict=True):
+        for name in names:
+            steps, values = zip(*curves[name], strict=True)
+            axis.plot(steps, values, label=name, marker='o' if len(steps) <= 40 else None, markersize=3, linewidth=1.3)
+        axis.set_ylabel(title)
+        axis.grid(alpha=0.3)
+        axis.legend(loc='best')
+    axes[0].set_title(Path(work_dir).resolve().name)
+    axes[-1].set_xlabel('iterations')
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out)
+
+
+def read_curves(work_dir: str | Path) -> Curves:
+    """Read what a run has logged, all its starts joined.
+
+    Where a later start did iterations again, because it went on from an earlier checkpoint or began anew, its figures
+    take the place of the old ones, of these iterations and of those after them.
+
+    Args:
+        work_dir: Work directory of a run, with a folder for each start, or the folder of one start.
+
+    Returns:
+        The curves of all numbers that the logs have.
+
+    Raises:
+        FileNotFoundError: If there are no logs.
+        ValueError: If a line of a log cannot be read.
+    """
+    paths = sorted(Path(work_dir).glob('*/vis_data/scalars.json')) or sorted(
+        Path(work_dir).glob('vis_data/scalars.json')
+    )
+    if not paths:
+        what = 'no such folder' if not Path(work_dir).is_dir() else 'no */vis_data/scalars.json in it'
+        raise FileNotFoundError(
+            f'{work_dir}: {what}; name the work directory of a training that logs with LocalVisBackend'
+        )
+    records: list[dict[str, Any]] = []
+    for path in paths:
+        new = _read_records(path)
+        if not any(
+            'loss' in record for record in new
+        ):  # a start that only scored, at a step that is none of the training
+            continue
+        first = min(record['step'] for record in new)
+        records = [record for record in records if record['step'] < first] + new
+    if not records:
+        raise ValueError(f'{work_dir}: no training has logged anything yet in {", ".join(str(path) for path in paths)}')
+    curves: Curves = {}
+    for record in records:
+        for name, value in record.items():
+            if name != 'step' and isinstance(value, int | float):
+                curves.setdefault(name, []).append((record['step'], float(value)))
+    return curves
+
+
+def _read_records(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log. A last line that is cut off, as in a run that was killed, is left out."""
+    records = []
+    lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            records.append({**record, 'step': int(record['step'])})
+        except (ValueError, TypeError, KeyError) as error:
+            if number == len(lines) and not line.endswith('\n'):
+                break
+            raise ValueError(
+                f'{path}: line {number} is not a JSON object with a step, as LocalVisBackend writes them: {line[:60]!r}'
+            ) from error
+    return records
