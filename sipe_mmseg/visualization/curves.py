@@ -42,14 +42,15 @@ def draw_curves(work_dir: str | Path, out: str | Path, scores: Sequence[str] = S
     drawn = {title: names for title, names in drawn.items() if names}
     if not drawn:
         raise ValueError(
-            f'{work_dir}: the logs have no loss, no lr and none of {", ".join(scores)}, but {", ".join(curves) or "nothing"}'
+            f'{work_dir}: the logs have no loss, no lr and none of {", ".join(scores)}; what they have is '
+            f'{", ".join(curves)}'
         )
 
     figure = Figure(figsize=(8, 2.7 * len(drawn)), dpi=120, layout='constrained')
     axes = figure.subplots(len(drawn), sharex=True, squeeze=False)[:, 0]
-    for axis, (title, names) in zip(axes, drawn.items(), strict=True):
-        for name in names:
-            steps, values = zip(*curves[name], strict=True)
+    for axis, title in zip(axes, drawn, strict=True):
+        for name in drawn[title]:
+            steps, values = [step for step, _ in curves[name]], [value for _, value in curves[name]]
             axis.plot(steps, values, label=name, marker='o' if len(steps) <= 40 else None, markersize=3, linewidth=1.3)
         axis.set_ylabel(title)
         axis.grid(alpha=0.3)
@@ -77,21 +78,18 @@ def read_curves(work_dir: str | Path) -> Curves:
         FileNotFoundError: If there are no logs.
         ValueError: If a line of a log cannot be read.
     """
-    paths = sorted(Path(work_dir).glob('*/vis_data/scalars.json')) or sorted(
-        Path(work_dir).glob('vis_data/scalars.json')
-    )
+    folder, log = Path(work_dir), 'vis_data/scalars.json'
+    paths = sorted(folder.glob(f'*/{log}')) or sorted(folder.glob(log))
     if not paths:
-        what = 'no such folder' if not Path(work_dir).is_dir() else 'no */vis_data/scalars.json in it'
+        what = f'no */{log} in it' if folder.is_dir() else 'no such folder'
         raise FileNotFoundError(
             f'{work_dir}: {what}; name the work directory of a training that logs with LocalVisBackend'
         )
     records: list[dict[str, Any]] = []
     for path in paths:
         new = _read_records(path)
-        if not any(
-            'loss' in record for record in new
-        ):  # a start that only scored, at a step that is none of the training
-            continue
+        if not any('loss' in record for record in new):
+            continue  # it only scored, under a step that is none of the training's
         first = min(record['step'] for record in new)
         records = [record for record in records if record['step'] < first] + new
     if not records:

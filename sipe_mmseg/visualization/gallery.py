@@ -16,7 +16,10 @@ from PIL import Image
 
 from ..datasets.result_folder import image_id
 from ..models.sipe_segmentor import NO_SEED
-from .overlays import ByteImage, Colour, blend_heat, colour_labels, panel
+from .overlays import ByteImage, Colour, LabelMap, blend_heat, colour_labels, panel
+
+NO_CLASS = (190, 190, 190)
+"""Colour of pixels that belong to no class: neither one of a palette nor the white that a panel is drawn on."""
 
 
 def draw_gallery(
@@ -102,7 +105,17 @@ def prediction_panel(
         ValueError: If maps and image have different sizes, or the sample has a class that has no name.
     """
     row = prediction_row(image, sample, palette, ground_truth)
-    return panel([list(row.values())], list(row), _legend(sample, classes, palette, ground_truth))
+    found = {0, *_array(sample.present.classes).tolist()}
+    for indices in _class_maps(sample, ground_truth).values():
+        found.update(np.unique(indices).tolist())
+    unnamed = found - {NO_SEED, *range(len(classes))}
+    if unnamed:
+        raise ValueError(
+            f'the sample has class {max(unnamed)}, but there are only the {len(classes)} classes '
+            f'{", ".join(classes)}: these are not the classes of its data set'
+        )
+    legend = [(classes[index], palette[index]) for index in sorted(found - {NO_SEED})]
+    return panel([list(row.values())], list(row), legend + [('none', NO_CLASS)] * (NO_SEED in found))
 
 
 def prediction_row(
@@ -110,7 +123,7 @@ def prediction_row(
 ) -> dict[str, ByteImage]:
     """Pictures of one prediction by their captions; heat maps show, in every pixel, the strongest of the classes.
 
-    In what shows classes, white is what belongs to none: pixels without a seed, pixels that resemble no prototype, void
+    In what shows classes, grey is what belongs to none: pixels without a seed, pixels that resemble no prototype, void
     pixels of the ground truth.
 
     Args:
@@ -120,8 +133,8 @@ def prediction_row(
         ground_truth: Whether to draw the ground truth that a sample has.
 
     Returns:
-        RGB images (H, W, 3): ``image``, ``CAM``, ``IS-CAM``, ``seeds``, ``prototypes`` (the class of the nearest one, if
-        the sample has ``localization.assignment``), ``label map`` and, if the sample has a mask, ``ground truth``.
+        RGB images (H, W, 3): ``image``, ``CAM``, ``IS-CAM``, ``seeds``, ``prototypes`` (the class of the nearest one,
+        if the sample has ``localization.assignment``), ``label map`` and, if the sample has it, ``ground truth``.
 
     Raises:
         ValueError: If maps and image have different sizes.
@@ -131,14 +144,9 @@ def prediction_row(
         'image': image,
         'CAM': blend_heat(image, _strongest(maps.cam)),
         'IS-CAM': blend_heat(image, _strongest(maps.is_cam[1:])),
-        'seeds': colour_labels(_array(maps.seeds)[0], palette),
     }
-    if 'assignment' in maps:
-        row['prototypes'] = colour_labels(_array(maps.assignment)[0], palette)
-    row['label map'] = colour_labels(_array(sample.pred_sem_seg.data)[0], palette)
-    if ground_truth and 'gt_sem_seg' in sample:
-        row['ground truth'] = colour_labels(_array(sample.gt_sem_seg.data)[0], palette)
-    return row
+    class_maps = _class_maps(sample, ground_truth)
+    return row | {caption: colour_labels(indices, palette, NO_CLASS) for caption, indices in class_maps.items()}
 
 
 def image_indices(dataset: BaseDataset, image_ids: Sequence[str]) -> list[int]:
@@ -157,20 +165,15 @@ def image_indices(dataset: BaseDataset, image_ids: Sequence[str]) -> list[int]:
     return [known[name] for name in image_ids]
 
 
-def _legend(
-    sample: SegDataSample, classes: Sequence[str], palette: Sequence[Colour], ground_truth: bool
-) -> list[tuple[str, Colour]]:
-    """Background and the classes that are present or in the ground truth."""
-    found = {0, *_array(sample.present.classes).tolist()}
+def _class_maps(sample: SegDataSample, ground_truth: bool) -> dict[str, LabelMap]:
+    """What of a sample has a class index (or 255) in every pixel, by its caption, (H, W) each."""
+    maps = {'seeds': sample.localization.seeds}
+    if 'assignment' in sample.localization:
+        maps['prototypes'] = sample.localization.assignment
+    maps['label map'] = sample.pred_sem_seg.data
     if ground_truth and 'gt_sem_seg' in sample:
-        found |= set(np.unique(_array(sample.gt_sem_seg.data)).tolist()) - {NO_SEED}
-    unnamed = [index for index in found if index >= len(classes)]
-    if unnamed:
-        raise ValueError(
-            f'the sample has class {max(unnamed)}, but there are only the {len(classes)} classes '
-            f'{", ".join(classes)}: these are not the classes of its data set'
-        )
-    return [(classes[index], palette[index]) for index in sorted(found)]
+        maps['ground truth'] = sample.gt_sem_seg.data
+    return {caption: _array(indices)[0] for caption, indices in maps.items()}
 
 
 def _array(values: Any) -> np.ndarray:

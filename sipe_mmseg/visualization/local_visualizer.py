@@ -13,7 +13,8 @@ from ..datasets.palette import voc_palette
 from .gallery import prediction_panel
 from .overlays import ByteImage, panel
 
-_DRAWN_BY_MMSEG = {True: ('gt_sem_seg', 'gt_depth_map'), False: ('pred_sem_seg', 'pred_depth_map')}
+_GROUND_TRUTH = ('gt_sem_seg', 'gt_depth_map')
+_PREDICTION = ('pred_sem_seg', 'pred_depth_map')
 
 
 @VISUALIZERS.register_module()
@@ -25,8 +26,8 @@ class SIPELocalVisualizer(SegLocalVisualizer):
     * Another sample with a prediction or ground truth as MMSegmentation draws it, with any version of OpenCV.
     * A sample with neither, such as those of a training with image-level labels: the image, and its labels below it.
 
-    Arguments are those of ``SegLocalVisualizer``. Classes and palette come from ``dataset_meta``, which MMEngine's loops
-    set.
+    Arguments are those of ``SegLocalVisualizer``. Classes and palette are those of ``dataset_meta``, which MMEngine's
+    loops set.
     """
 
     @master_only
@@ -62,13 +63,13 @@ class SIPELocalVisualizer(SegLocalVisualizer):
         """
         image = np.ascontiguousarray(image)  # OpenCV 5 does not draw on the views that a tensor's permute() makes
         sample = SegDataSample() if data_sample is None else data_sample
-        drawn = [key for is_gt, keys in _DRAWN_BY_MMSEG.items() if (draw_gt if is_gt else draw_pred) for key in keys]
+        maps = [*(_GROUND_TRUTH if draw_gt else ()), *(_PREDICTION if draw_pred else ())]
         meta = self.dataset_meta or {}
         classes = meta.get('classes') or ()
         palette = meta.get('palette') or voc_palette(len(classes))
         if draw_pred and 'localization' in sample:
             picture = prediction_panel(image, sample, classes, palette, draw_gt)
-        elif any(key in sample for key in drawn):
+        elif any(key in sample for key in maps):
             super().add_datasample(
                 name, image, data_sample, draw_gt, draw_pred, show, wait_time, out_file, step, with_labels
             )
