@@ -34,7 +34,7 @@ def draw_curves(work_dir: str | Path, out: str | Path, scores: Sequence[str] = S
     rates = [name for name in ('lr', 'base_lr') if name in curves]
     if len(rates) == 2 and curves['lr'] == curves['base_lr']:
         rates = ['lr']
-    drawn = {
+    drawn: dict[str, list[str]] = {
         'loss': losses,
         'learning rate': rates,
         'score (%)': [name for name in scores if name in curves],
