@@ -31,7 +31,7 @@ def draw_curves(work_dir: str | Path, out: str | Path, scores: Sequence[str] = S
     curves = read_curves(work_dir)
     losses = [name for name in curves if name.rpartition('.')[2].startswith('loss')]
     losses = [name for name in losses if name != 'loss'] or losses
-    rates = [name for name in ('lr', 'base_lr') if name in curves]
+    rates = [name for name in curves if name in ('lr', 'base_lr')]
     if len(rates) == 2 and curves['lr'] == curves['base_lr']:
         rates = ['lr']
     drawn: dict[str, list[str]] = {

@@ -33,6 +33,7 @@ def maps_of(prediction: SegDataSample) -> dict[str, Tensor]:
         is_cam=localization.is_cam,
         cam=localization.cam,
         seeds=localization.seeds,
+        assignment=localization.assignment,
         classes=present.classes,
         scores=present.scores,
         given=present.given,
@@ -77,6 +78,10 @@ class TestPredict:
                 for c in range(0, SIZE[1], 7):
                     cell = seeds[:, r // 16, c // 16]
                     assert found.seeds[0, r, c] == (int(cell.argmax()) if cell.any() else 255)
+                    cosines = is_cam[keys][:, r // 16, c // 16]
+                    best, second = [*cosines.sort(descending=True).values.tolist(), 0.0][:2]
+                    if best == 0 or best - second > 1e-5:
+                        assert found.assignment[0, r, c] == (keys[int(cosines.argmax())] if best else 255)
 
     def test_what_a_sample_holds(self, segmentor: Build, make_sample: Sample) -> None:
         height, width = 33, 50  # no multiple of the stride, nor the size of the input
@@ -93,6 +98,7 @@ class TestPredict:
                 is_cam=(n + 1, height, width),
                 cam=(n, height, width),
                 seeds=(1, height, width),
+                assignment=(1, height, width),
                 classes=(n,),
                 scores=(K,),
                 given=(),
@@ -100,6 +106,8 @@ class TestPredict:
             assert found['classes'].tolist() == classes
             assert {found[name].dtype for name in ('label_map', 'seeds', 'classes')} == {torch.int64}
             assert {found[name].dtype for name in ('is_cam', 'cam', 'scores')} == {torch.float32}
+            assert found['assignment'].dtype == torch.uint8
+            assert set(found['assignment'].unique().tolist()) <= {0, *classes, 255}
             assert found['given'].dtype == torch.bool
             for name in ('is_cam', 'cam'):
                 assert 0 <= found[name].min() < 0.9 < found[name].max() <= 1
@@ -134,7 +142,7 @@ class TestPredict:
             plain = maps_of(segmentor().eval().predict(image, [make_sample(LABELS[0], SIZE)])[0])
         for name in ('is_cam', 'cam'):
             torch.testing.assert_close(mirror[name].flip(-1), found[name], rtol=0, atol=1e-5)
-        for name in ('label_map', 'seeds'):
+        for name in ('label_map', 'seeds', 'assignment'):
             assert torch.equal(mirror[name].flip(-1), found[name])
         assert not torch.allclose(plain['is_cam'], found['is_cam'], atol=1e-3)
         torch.testing.assert_close(plain['scores'], found['scores'])  # the scores are those of the unmirrored image
