@@ -1,6 +1,5 @@
 """tools/mmseg_tool.py, and what docs/troubles.md says about MMSegmentation's own tools."""
 
-import os
 import re
 import subprocess
 import sys
@@ -10,16 +9,14 @@ import pytest
 from PIL import Image
 
 from sipe_mmseg.datasets.shapes import ShapesSettings, write_shapes
+from sipe_mmseg.engine.mmseg_tools import run_mmseg_tool
 
 ROOT = Path(__file__).parents[2]
 CONFIG = 'configs/sipe/sipe_r18_1xb16-6e_shapes-160x160.py'
 
 
-def run(*words: str, **variables: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, **variables}
-    return subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, cwd=ROOT, check=False, env=environment
-    )
+def run(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=ROOT, check=False)
 
 
 def test_runs_a_tool_of_mmseg() -> None:
@@ -49,12 +46,15 @@ def test_the_page_counts_operations() -> None:
 @pytest.mark.parametrize(
     'config', [CONFIG, 'configs/deeplabv3plus/deeplabv3plus_r18_1xb16-400i_shapespseudo-160x160.py']
 )
-def test_browse_dataset_draws_what_our_configs_train_on(tmp_path: Path, config: str) -> None:
+def test_browse_dataset_draws_what_our_configs_train_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str
+) -> None:
     write_shapes(tmp_path / 'shapes', ShapesSettings(num_train=2, num_val=1, size=64))
-    variables = dict(SHAPES_ROOT=str(tmp_path / 'shapes'), PSEUDO_LABELS=str(tmp_path / 'shapes/SegmentationClass'))
-    arguments = ['analysis_tools/browse_dataset.py', config, '--output-dir', str(tmp_path / 'out'), '--not-show']
-    done = run('tools/mmseg_tool.py', *arguments, **variables)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv('SHAPES_ROOT', str(tmp_path / 'shapes'))
+    monkeypatch.setenv('PSEUDO_LABELS', str(tmp_path / 'shapes' / 'SegmentationClass'))
+    arguments = [str(ROOT / config), '--output-dir', str(tmp_path / 'out'), '--not-show']
+    monkeypatch.setattr('sys.argv', ['mmseg_tool.py', *arguments])
+    run_mmseg_tool('analysis_tools/browse_dataset.py')
     written = sorted((tmp_path / 'out').iterdir())
     assert [path.name for path in written] == ['train_0000.jpg', 'train_0001.jpg']
     # A SIPE config crops to 160 x 160 and has labels, for which there is room below; the other crops what is there.

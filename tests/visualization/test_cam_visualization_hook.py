@@ -20,6 +20,7 @@ from mmseg.registry import HOOKS
 from PIL import Image
 from torch import nn
 
+from sipe_mmseg.engine.mmseg_tools import run_mmseg_tool
 from sipe_mmseg.visualization import CAMVisualizationHook
 
 REPOSITORY = Path(__file__).parents[2]
@@ -225,7 +226,25 @@ def test_priority_is_that_of_a_hook_that_looks_on() -> None:
     assert CAMVisualizationHook.priority == 'LOW'
 
 
-def run_tool(*arguments: Any) -> None:
+def test_show_dir_of_mmsegs_test_tool(
+    build_runner: BuildRunner, tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = dict(train_cfg__max_epochs=1, val_cfg=None, val_dataloader=None, val_evaluator=None)
+    build_runner(tmp_path / 'run', **options).train()
+    arguments = [tiny_config, tmp_path / 'run' / 'epoch_1.pth', '--work-dir', tmp_path / 'test']
+    arguments += ['--show-dir', tmp_path / 'shown', '--cfg-options', 'default_hooks.visualization.interval=1']
+    # One process has one visualizer a name.
+    arguments += [f'visualizer.name={tmp_path.name}', f'experiment_name={tmp_path.name}']
+    monkeypatch.setenv('LOCAL_RANK', '0')  # the tool sets it
+    monkeypatch.setattr('sys.argv', ['test.py', *map(str, arguments)])
+    run_mmseg_tool('test.py')
+    shown = sorted((tmp_path / 'shown' / 'vis_data' / 'vis_image').iterdir())
+    assert [path.name for path in shown] == [f'test_val_{number:04}.jpg_0.png' for number in range(5)]
+    width, height = Image.open(shown[0]).size
+    assert width > 4 * height
+
+
+def run_processes(*arguments: Any) -> None:
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
@@ -235,27 +254,13 @@ def run_tool(*arguments: Any) -> None:
     assert done.returncode == 0, f'{done.stdout[-2000:]}\n{done.stderr[-4000:]}'
 
 
-def test_show_dir_of_mmsegs_test_tool(build_runner: BuildRunner, tiny_config: Path, tmp_path: Path) -> None:
-    options = dict(train_cfg__max_epochs=1, val_cfg=None, val_dataloader=None, val_evaluator=None)
-    build_runner(tmp_path / 'run', **options).train()
-    script, checkpoint = REPOSITORY / 'tools' / 'test.py', tmp_path / 'run' / 'epoch_1.pth'
-    run_tool(
-        *(sys.executable, script, tiny_config, checkpoint, '--work-dir', tmp_path / 'test', '--show-dir'),
-        *(tmp_path / 'shown', '--cfg-options', 'default_hooks.visualization.interval=1'),
-    )
-    shown = sorted((tmp_path / 'shown' / 'vis_data' / 'vis_image').iterdir())
-    assert [path.name for path in shown] == [f'test_val_{number:04}.jpg_0.png' for number in range(5)]
-    width, height = Image.open(shown[0]).size
-    assert width > 4 * height
-
-
 @pytest.mark.slow
 def test_two_processes_train_as_without_it(tiny_config: Path, tmp_path: Path) -> None:
     train = ['bash', REPOSITORY / 'tools' / 'dist_train.sh', tiny_config, 2, '--work-dir']
     options = ['--cfg-options', 'train_dataloader.batch_size=2']
-    run_tool(*train, tmp_path / 'without', *options)
+    run_processes(*train, tmp_path / 'without', *options)
     on = ['default_hooks.maps.type=CAMVisualizationHook', 'default_hooks.maps.by_epoch=False']
-    run_tool(*train, tmp_path / 'with', *options, *on)
+    run_processes(*train, tmp_path / 'with', *options, *on)
     steps = [0, 1, 2, 3, 4]
     assert pictures(tmp_path / 'with') == dict(val_0000=steps, val_0001=steps, val_0003=steps, val_0004=steps)
     assert_same_weights(tmp_path / 'without' / 'epoch_2.pth', tmp_path / 'with' / 'epoch_2.pth')
