@@ -15,12 +15,13 @@ ROOT = Path(__file__).parents[2]
 CONFIG = 'configs/sipe/sipe_r18_1xb16-6e_shapes-160x160.py'
 
 
-def run(*words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=ROOT, check=False)
+def run(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=cwd, check=False)
 
 
-def test_runs_a_tool_of_mmseg() -> None:
-    done = run('tools/mmseg_tool.py', 'misc/print_config.py', CONFIG)
+def test_runs_a_tool_of_mmseg(tmp_path: Path) -> None:
+    # It writes example.py where it is started.
+    done = run(str(ROOT / 'tools/mmseg_tool.py'), 'misc/print_config.py', str(ROOT / CONFIG), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "type='SIPEHead'" in done.stdout
 
