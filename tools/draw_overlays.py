@@ -1,4 +1,4 @@
-"""Draws what a trained model finds: image, CAM, IS-CAM, label map and ground truth side by side.
+"""Draws what a trained model finds: image, CAM, IS-CAM, seeds, prototypes, label map and ground truth side by side.
 
     python tools/draw_overlays.py CONFIG CHECKPOINT --out work_dirs/overlays --num 16
 
@@ -17,7 +17,7 @@ from sipe_mmseg.visualization import draw_gallery
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Draw image, CAM, IS-CAM, label map and ground truth side by side')
+    parser = argparse.ArgumentParser(description='Draw image, CAM, IS-CAM, seeds, nearest prototypes, label map and ground truth side by side')
     parser.add_argument('config', help='config of the model')
     parser.add_argument('checkpoint', help='checkpoint of the model')
     parser.add_argument('--out', type=Path, required=True, help='folder for the pictures, one PNG for each image')
