@@ -17,7 +17,7 @@ from sipe_mmseg.visualization import draw_gallery
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Draw image, CAM, IS-CAM, seeds, nearest prototypes, label map and ground truth side by side')
+    parser = argparse.ArgumentParser(description='Draw what a trained model finds, side by side')
     parser.add_argument('config', help='config of the model')
     parser.add_argument('checkpoint', help='checkpoint of the model')
     parser.add_argument('--out', type=Path, required=True, help='folder for the pictures, one PNG for each image')
