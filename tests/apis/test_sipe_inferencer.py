@@ -656,6 +656,7 @@ def test_maps_of_a_large_image_come_from_a_smaller_copy(home: Path, pixels: np.n
     samples = inferencer([large, pixels], labels=[['star'], ['star']], return_datasamples=True)['predictions']
     enlarged, own = (sample.localization.assignment for sample in samples)
     assert torch.equal(enlarged[:, ::4, ::4], own)
+    assert inferencer(large, return_vis=True)['visualization'][0].any()
     nothing = only(inferencer(large, labels=[[]]))
     assert nothing.cam.shape == (0, *large.shape[:2]) and not nothing.label_map.any()
     with pytest.raises(ValueError, match='working_pixels must be at least 256, not 0'):
