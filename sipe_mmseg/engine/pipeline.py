@@ -35,8 +35,8 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 _INSTALL = {'pydensecrf': 'pip install ".[crf]"'}  # modules that come with an extra
 # What a config says about speed and messages, not about results.
 _UNDECISIVE = (
-    *('work_dir', 'log_level', 'log_processor', 'visualizer', 'vis_backends', 'default_hooks.logger'),
-    *('*num_workers', '*persistent_workers'),
+    *('work_dir', 'log_level', 'log_processor', 'visualizer', 'vis_backends'),
+    *('default_hooks.logger', 'default_hooks.maps', '*num_workers', '*persistent_workers'),
 )
 _RECORD_KEYS = {'done', 'title', 'command', 'seconds', 'figures', 'made_with'}
 
