@@ -98,7 +98,7 @@ def main() -> int:
     rows.append(('time of all', f'{sum(seconds.values()):.0f} s'))
     width = max(len(title) for title, _ in rows)
     print('\n' + '\n'.join(f'{title:<{width}}  {value:>8}' for title, value in rows))
-    print(f'\nImage, CAM, IS-CAM, label map and ground truth side by side: {pictures}')
+    print(f'\nImage, CAM, IS-CAM, seeds, prototypes, label map and ground truth side by side: {pictures}')
     return 0
 
 
