@@ -1,5 +1,6 @@
 """CAM mIoU and what goes with it, streamed over a data set."""
 
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,8 @@ class CAMMetric(BaseMetric):
         self.num_images = 0
         self.num_unlabelled = 0
         self._counts: dict[str, Tensor] = {}
-        self._scores: list[np.ndarray] = []
-        self._labels: list[np.ndarray] = []
+        # One growing buffer each: small arrays that stay, one for each image, keep the heap from ever shrinking.
+        self._scores, self._labels = array('f'), array('B')
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Count one batch of predictions.
@@ -121,8 +122,8 @@ class CAMMetric(BaseMetric):
                 counts['curve'][0, 0] += confusion_matrix(prediction, truth, num_classes, self.ignore_index).sum(dim=1)
             self._counts = counts
             if given:
-                self._scores.append(sample['present']['scores'].float().cpu().numpy())
-                self._labels.append(sample['image_labels']['multi_hot'].cpu().numpy() > 0)
+                self._scores.extend(sample['present']['scores'].float().tolist())
+                self._labels.extend((sample['image_labels']['multi_hot'] > 0).tolist())
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Sum the counts over processes and turn them into figures.
@@ -155,9 +156,11 @@ class CAMMetric(BaseMetric):
             counts = self._counts or self._zero_counts('cpu')
             for value in counts.values():
                 all_reduce(value)
-            scores, labels = ([row for part in parts for row in part[index]] for index in (2, 3))
+            shape = (-1, len(self.dataset_meta['classes']) - 1)
+            scores = np.concatenate([np.array(part[2], np.float32) for part in parts]).reshape(shape)
+            labels = np.concatenate([np.array(part[3], bool) for part in parts]).reshape(shape)
             results = {name: value.cpu().numpy() for name, value in counts.items()}
-            metrics = self.compute_metrics(dict(results, scores=np.array(scores), labels=np.array(labels)))
+            metrics = self.compute_metrics(dict(results, scores=scores, labels=labels))
         if self.output_dir is not None:
             print_log(f'Label maps of IS-CAM are in {self.output_dir}', logger)
         self._reset()

@@ -272,8 +272,7 @@ class TestStreaming:
             built.process(None, [draw(index % 4, size=(40, 40))])
             sizes.append(state(built))
         assert max(sizes) - min(sizes) < 100
-        assert [len(rows) for rows in (built._scores, built._labels)] == [30, 30]
-        assert all(row.shape == (K,) for rows in (built._scores, built._labels) for row in rows)
+        assert [len(numbers) for numbers in (built._scores, built._labels)] == [30 * K, 30 * K]
         assert not built.results
 
 
