@@ -17,6 +17,7 @@ from sipe_mmseg.models.prototypes import (
     hierarchical_feature,
     image_specific_cams,
     image_specific_prototypes,
+    norm_over_channels,
     normalize_by_max,
     resize_bilinear,
     soft_iou,
@@ -167,6 +168,27 @@ class TestValidityMaps:
         assert validity_maps(labels, torch.tensor(BOXES), CROP, (H, W)).dtype == torch.float32
 
 
+class TestNormOverChannels:
+    @pytest.mark.parametrize('dim', [0, 1])
+    def test_is_the_norm(self, dim: int) -> None:
+        features = draw(N, D, H, W).requires_grad_()
+        expected = features.norm(dim=dim, keepdim=True)
+        torch.testing.assert_close(norm_over_channels(features, dim), expected)
+        found, wanted = (
+            torch.autograd.grad(each.sum(), features)[0] for each in (norm_over_channels(features, dim), expected)
+        )
+        torch.testing.assert_close(found, wanted)
+
+    def test_gradient_is_0_where_the_norm_is(self) -> None:
+        features = torch.zeros(1, 3, 1, 2, dtype=torch.float32)
+        features[0, :, 0, 1] = 1e-20  # its square is not a normal number
+        features.requires_grad_()
+        norm = norm_over_channels(features)
+        assert norm[0, 0, 0, 0] < 1e-18
+        norm.sum().backward()
+        assert torch.equal(features.grad, torch.zeros_like(features))
+
+
 class TestSoftIoU:
     def test_is_the_reference(self, reference: ModuleType) -> None:
         features, maps = draw(N, D, H, W), torch.rand(N, K + 1, H, W)
@@ -197,11 +219,11 @@ class TestSoftIoU:
         scaled = features * (1 + torch.rand(N, 1, H, W))
         torch.testing.assert_close(soft_iou(features, maps, 0.0), soft_iou(scaled, maps, 0.0))
 
-    @pytest.mark.parametrize('max_elements', [1, 100, 10_000])
-    def test_blocks_change_nothing(self, max_elements: int) -> None:
+    @pytest.mark.parametrize('tile', [1, 7, 100, 10_000])
+    def test_tiles_change_nothing(self, tile: int) -> None:
         torch.manual_seed(0)
         features, maps = torch.randn(2, 5, 6, 7), torch.rand(2, 4, 6, 7)
-        found = soft_iou(features, maps, max_elements=max_elements)
+        found = soft_iou(features, maps, tile=tile)
         torch.testing.assert_close(found, soft_iou(features, maps))
 
 
