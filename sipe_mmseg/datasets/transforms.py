@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform, Resize
@@ -118,7 +119,7 @@ class RandomCropOrPaste(BaseTransform):
             targets.append(slice(paste, paste + extent))
             sources.append(slice(cut, cut + extent))
         for key in ('img', *results.get('seg_fields', ())):
-            source = results[key]
+            source = _laid_out(results[key])
             canvas = np.full(
                 (*self.crop_size, *source.shape[2:]), 0 if key == 'img' else self.seg_pad_val, source.dtype
             )
@@ -164,6 +165,9 @@ class PackImageLevelInputs(PackSegInputs):
     (4,), where the pipeline cropped or pasted; and ``cam`` with ``classes`` (n,) and ``is_cam`` (n + 1, h, w) where it
     has ``LoadCAM``.
 
+    A cropped or pasted image keeps its layout (H, W, 3) in memory: ``inputs`` is a view of it, and the models bring
+    whole batches into the layout they work in.
+
     Args:
         meta_keys: What is packed as metadata.
     """
@@ -187,7 +191,11 @@ class PackImageLevelInputs(PackSegInputs):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pack ``img``, label maps, image-level labels and metadata."""
-        packed = super().transform(results)
+        if 'valid_box' in results and results['img'].ndim == 3:
+            packed = super().transform({key: value for key, value in results.items() if key != 'img'})
+            packed['inputs'] = torch.from_numpy(np.ascontiguousarray(results['img'])).permute(2, 0, 1)
+        else:
+            packed = super().transform(results)
         sample = packed['data_samples']
         if 'image_labels' in results:
             multi_hot = torch.zeros(results['num_classes'] - 1)
@@ -198,6 +206,12 @@ class PackImageLevelInputs(PackSegInputs):
         if 'is_cam' in results:
             sample.set_data(dict(cam=LabelData(classes=results['cam_classes'], is_cam=results['is_cam'])))
         return packed
+
+
+def _laid_out(image: np.ndarray) -> np.ndarray:
+    """The image, turned around in memory if it is a mirrored view: NumPy copies one of those a byte at a time."""
+    mirrored = image.dtype == np.uint8 and image.strides[1] < 0
+    return cv2.flip(image[:, ::-1], 1).reshape(image.shape) if mirrored else image
 
 
 def _rounded(side: float) -> int:

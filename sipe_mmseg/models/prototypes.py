@@ -22,8 +22,8 @@ COSINE_EPS = 1e-8
 """PyTorch's default guard of a cosine similarity, in which IS-CAM is computed."""
 
 TILE_CELLS = {'cpu': 256, 'cuda': 4096}
-"""Side of the tiles in which the similarities of all cells with all cells are made, by device: 256 KiB in float32, which
-a processor's cache holds, or 64 MiB."""
+"""Side of the tiles in which similarities of all cells with all cells are made, by device: 256 KiB in float32, which a
+processor's cache holds, or 64 MiB."""
 
 
 def normalize_by_max(maps: Tensor, eps: float = EPS) -> Tensor:
@@ -98,8 +98,8 @@ def soft_iou(features: Tensor, maps: Tensor, eps: float = EPS, tile: int | None 
     """Soft IoU of every pixel's structure map with every class map (SIPE, section 3.2).
 
     The structure map of pixel i is ``S_i(j) = relu(cos(f_i, f_j))``; padding is part of the sums. With the IoU written
-    as two matrix products, the published tensor of (N, K + 1, hw, hw) never exists; as S is symmetric, only its tiles on
-    and above the diagonal are made. One image at a time: what it gets does not depend on the others. No gradient
+    as two matrix products, the published tensor of (N, K + 1, hw, hw) never exists; as S is symmetric, only tiles on
+    and above its diagonal are made. One image at a time: what it gets does not depend on the others. No gradient
     passes through it.
 
     Args:

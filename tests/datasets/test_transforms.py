@@ -171,6 +171,18 @@ class TestRandomCropOrPaste:
                 for y, x in places
             )
 
+    @pytest.mark.parametrize('dtype', [np.uint8, np.float32, np.int64])
+    @pytest.mark.parametrize('shape', [(7, 9, 3), (7, 9, 1), (12, 9), (3, 1, 3)])
+    def test_mirrored_view_is_what_its_copy_is(self, shape: tuple, dtype: type) -> None:
+        image = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+        view = np.flip(image, axis=1)
+        found = []
+        for source in (view, view.copy()):
+            np.random.seed(3)
+            found.append(RandomCropOrPaste((8, 10))(dict(img=source))['img'])
+        assert found[0].any()
+        np.testing.assert_array_equal(*found)
+
     def test_offsets_cover_everything_evenly(self) -> None:
         transform = RandomCropOrPaste((8, 10))
         image = np.arange(1, 12 * 6 + 1, dtype=np.uint8).reshape(12, 6, 1).repeat(3, axis=2)
@@ -254,6 +266,14 @@ class TestPackImageLevelInputs:
             img_path='a.jpg', img_id='a', seg_map_path='a.png', flip=True, ori_shape=(4, 6), img_shape=(4, 6)
         )
         assert {key: sample.metainfo[key] for key in expected} == expected
+
+    def test_cropped_image_is_packed_without_a_copy(self) -> None:
+        image = draw(8, 10)['img']
+        plain = self.pack(img=image)['inputs']
+        found = self.pack(img=image, valid_box=np.array([0, 8, 0, 10]))['inputs']
+        assert torch.equal(found, plain)
+        assert np.shares_memory(found.numpy(), image)
+        assert torch.equal(self.pack(img=np.flip(image, 1), valid_box=np.array([0, 8, 0, 10]))['inputs'], plain.flip(2))
 
     def test_meta_keys_can_be_chosen(self) -> None:
         sample = PackImageLevelInputs(meta_keys=('img_id',))(dict(draw(4, 6), img_id='a'))['data_samples']
