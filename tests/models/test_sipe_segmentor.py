@@ -440,7 +440,9 @@ class TestSettings:
         plain = copy.deepcopy(resnet()).train()
         config = dict(
             type='SIPESegmentor',
-            backbone=dict(type='ResNet', depth=18, base_channels=8, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 1)),
+            backbone=dict(
+                type='ResNet', depth=18, base_channels=8, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 1), norm_eval=True
+            ),
             decode_head=dict(type='SIPEHead', in_channels=[8, 16, 32, 64], side_channels=[4] * 4, num_classes=K + 1),
             channels_last=True,
         )
