@@ -1,6 +1,7 @@
 """Drawings of a report as HTML and SVG: pure functions, numbers in, markup out. Colours are those of ``page.css``."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -83,6 +84,78 @@ def threshold_chart(thresholds: Sequence[float], miou: Sequence[float | None], a
             drawn.append(element('circle', class_='best', cx=x(best[0]), cy=y(best[1]), r=5))
     label = 'mIoU in percent over the threshold; the values are in the table below'
     return element('svg', *drawn, viewBox=f'0 0 {_WIDTH} {_HEIGHT}', role='img', aria_label=label, class_='chart')
+
+
+_SERIES = ('first', 'second', 'third', 'fourth')  # CSS classes of the lines
+_POINTS = 300
+
+
+def line_chart(series: Mapping[str, Sequence[tuple[int, float]]], label: str) -> Markup:
+    """Numbers over iterations as an SVG of up to four lines, with their names below it. The axis begins at 0.
+
+    Args:
+        series: Of each line its points (iterations, value). Of more than 300 points as many are drawn.
+        label: What the values are.
+
+    Raises:
+        ValueError: If there are more than four lines, or no point.
+    """
+    if not 1 <= len(series) <= len(_SERIES) or not all(series.values()):
+        raise ValueError(f'{label}: needs one to {len(_SERIES)} lines of at least one point')
+    last = max(step for points in series.values() for step, _ in points) or 1
+    values = [value for points in series.values() for _, value in points if math.isfinite(value)]
+    limit = _axis_end(max(values, default=1.0))
+
+    def x(step: float) -> float:
+        return round(_LEFT + step / last * (_WIDTH - _LEFT - _RIGHT), 1)
+
+    def y(value: float) -> float:
+        return round(_HEIGHT - _BOTTOM - value / limit * (_HEIGHT - _TOP - _BOTTOM), 1)
+
+    drawn = []
+    for value in (limit * part / 4 for part in range(5)):
+        drawn.append(element('line', class_='grid', x1=x(0), x2=x(last), y1=y(value), y2=y(value)))
+        drawn.append(element('text', f'{value:.3g}', x=_LEFT - 6, y=y(value) + 4, text_anchor='end'))
+    for step, anchor in ((0, 'start'), (last // 2, 'middle'), (last, 'end')):
+        drawn.append(element('text', f'{step:,}', x=x(step), y=_HEIGHT - _BOTTOM + 16, text_anchor=anchor))
+    drawn.append(element('text', label, x=4, y=14))
+    drawn.append(element('text', 'iterations', x=x(last / 2), y=_HEIGHT - 6, text_anchor='middle'))
+    for line, points in zip(_SERIES, series.values(), strict=False):
+        shown = [point for point in _thinned(points) if math.isfinite(point[1])]
+        drawn.append(
+            element(
+                'polyline', class_=f'curve {line}', points=' '.join(f'{x(step)},{y(max(0, v))}' for step, v in shown)
+            )
+        )
+        if len(shown) <= 30:
+            drawn += [element('circle', class_=line, cx=x(step), cy=y(max(0, v)), r=3) for step, v in shown]
+    keys = [
+        element('li', element('i', class_=f'key {line}'), name) for line, name in zip(_SERIES, series, strict=False)
+    ]
+    svg = element(
+        'svg',
+        *drawn,
+        viewBox=f'0 0 {_WIDTH} {_HEIGHT}',
+        role='img',
+        aria_label=f'{label} over iterations',
+        class_='chart',
+    )
+    return joined(svg, element('ul', *keys, class_='legend'))
+
+
+def _thinned(points: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
+    """At most so many points as are drawn, the first and the last among them."""
+    if len(points) <= _POINTS:
+        return points
+    return [points[round(place * (len(points) - 1) / (_POINTS - 1))] for place in range(_POINTS)]
+
+
+def _axis_end(value: float) -> float:
+    """The smallest number 1, 2, 4, 6, 8 or 10 times a power of ten that is not below a value."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in (1, 2, 4, 6, 8, 10, 20) if value <= step * power * (1 + 1e-9))
 
 
 def best_point(thresholds: Sequence[float], miou: Sequence[float | None]) -> tuple[float, float] | None:

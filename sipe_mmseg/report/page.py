@@ -1,17 +1,13 @@
 """The report as one HTML page that needs no other file and no network: a pure function of the report."""
 
-import base64
-import hashlib
 import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from typing import Any
 
 import numpy as np
 
-from ..datasets.atomic_write import atomic_write
 from ..evaluation.confusion import false_negative_rate, false_positive_rate, iou_per_class
 from .charts import (
     NO_VALUE,
@@ -25,8 +21,11 @@ from .charts import (
     swatch,
     threshold_chart,
 )
+from .document import figure_list, render_page, write_page
 from .label_report import ImageFigures, LabelReport, ThresholdCurve, Tile
 from .markup import Markup, element, joined
+from .run_page import run_sections
+from .run_report import RunReport
 
 STEP = 24
 """Images that are shown at once; a button shows as many more."""
@@ -36,30 +35,15 @@ _UNKNOWN_COLOUR = (255, 255, 255)  # colour_labels' default
 _SETTINGS_SHOWN = ('tool', 'version', 'checkpoint_sha256', 'cam_stride')
 
 
-def write_label_report(path: str | os.PathLike[str], report: LabelReport) -> None:
-    """Write the page; it appears complete or not at all. The same report gives the same bytes."""
-    page = render_label_report(report)
-    with atomic_write(path) as temporary:
-        # Names of files that are not UTF-8 come as lone surrogates, which no encoding takes.
-        temporary.write_text(page, encoding='utf-8', errors='backslashreplace', newline='\n')
+def write_label_report(path: str | os.PathLike[str], report: LabelReport, run: RunReport | None = None) -> None:
+    """Write the page, see :func:`render_label_report`; it appears complete or not at all."""
+    write_page(path, render_label_report(report, run))
 
 
-def render_label_report(report: LabelReport) -> str:
-    """The page as text. All names are escaped, and nothing but the page's own script can run in it."""
-    style, script = _asset('page.css'), _asset('page.js')
-    script_hash = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'"
-    head = element(
-        'head',
-        element('meta', charset='utf-8'),
-        element('meta', http_equiv='Content-Security-Policy', content=policy),
-        element('meta', name='viewport', content='width=device-width, initial-scale=1'),
-        element('title', f'{report.title}: report'),
-        element('style', Markup(style)),
-    )
-    sections = (_header, _classes, _curve, _confusion, _images, _settings)
-    body = element('body', *(section(report) for section in sections), element('script', Markup(script)))
-    return f'<!DOCTYPE html>\n{element("html", head, body, lang="en")}\n'
+def render_label_report(report: LabelReport, run: RunReport | None = None) -> str:
+    """The page as text: of a folder of label maps and, if it is given, of the training that they come from."""
+    sections = [section(report) for section in (_header, _classes, _curve, _confusion, _images, _settings)]
+    return render_page(report.title, [*sections, *(run_sections(run) if run else ())])
 
 
 def _header(report: LabelReport) -> Markup:
@@ -78,7 +62,7 @@ def _header(report: LabelReport) -> Markup:
         element(
             'p', f'{what} of {report.num_images:,} images, {len(report.classes)} classes. {against}', class_='note'
         ),
-        element('dl', *(_figure(*figure) for figure in _figures(report)), class_='figures'),
+        figure_list(_figures(report)),
     )
 
 
@@ -101,10 +85,6 @@ def _figures(report: LabelReport) -> list[tuple[str, str, str]]:
         ('unknown', percent(figures['unknown'], 2), 'of the pixels that are not void'),
         images,
     ]
-
-
-def _figure(name: str, value: str, what: str) -> Markup:
-    return element('div', element('dt', name), element('dd', value, class_='value'), element('dd', what, class_='what'))
 
 
 # Classes --------------------------------------------------------------------------------------------------------------
@@ -414,7 +394,3 @@ def _has_type(part: Any) -> bool:
 
 def _share(part: Any, whole: int) -> float | None:
     return 100 * int(part) / whole if whole else None
-
-
-def _asset(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding='utf-8')

@@ -1,0 +1,76 @@
+"""What a report says about a training: its curves, its scores, pictures of the growing maps, and its config."""
+
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import mmcv
+
+from ..visualization.curves import Curves, read_curves
+from .label_report import Tile
+from .thumbnails import image_thumbnail, image_uri
+
+_PICTURES = 'vis_data/vis_image'
+_PREFIX = 'maps_'
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """Everything that the page shows of a training.
+
+    Attributes:
+        title: Name of the work directory.
+        curves: What was logged, all starts joined.
+        pictures: For each image that ``CAMVisualizationHook`` drew, by name: iterations done and the picture.
+        config: Text of the config that training left in the work directory, or None.
+    """
+
+    title: str
+    curves: Curves
+    pictures: dict[str, tuple[tuple[int, Tile], ...]]
+    config: str | None
+
+
+def collect_run_report(work_dir: str | os.PathLike[str], *, max_pictures: int = 6, longer_side: int = 900) -> RunReport:
+    """Read what a training has left in its work directory.
+
+    Args:
+        work_dir: Work directory of a run, or the folder of one of its starts.
+        max_pictures: Most pictures of an image: the first, the last, and as many between them at equal distances.
+        longer_side: Longer side of a picture in pixels.
+
+    Raises:
+        FileNotFoundError: If there are no logs.
+        ValueError: If a log cannot be read, or ``max_pictures`` or ``longer_side`` is below 1.
+    """
+    for name, value in (('max_pictures', max_pictures), ('longer_side', longer_side)):
+        if value < 1:
+            raise ValueError(f'{name}={value}: must be at least 1')
+    folder = Path(work_dir)
+    curves = read_curves(folder)
+    pictures = {}
+    for name, paths in sorted(_pictures(folder).items()):
+        steps = sorted(paths)
+        last = len(steps) - 1
+        chosen = sorted({round(place * last / max(1, max_pictures - 1)) for place in range(max_pictures)} | {last})
+        chosen = chosen[-max_pictures:] if len(chosen) > max_pictures else chosen
+        pictures[name] = tuple((steps[place], _tile(paths[steps[place]], longer_side)) for place in chosen)
+    configs = sorted(folder.glob('*.py'))
+    config = configs[0].read_text(encoding='utf-8') if len(configs) == 1 else None
+    return RunReport(folder.resolve().name, curves, pictures, config)
+
+
+def _pictures(folder: Path) -> dict[str, dict[int, Path]]:
+    """Of each image that the hook drew, the newest picture after so many iterations."""
+    found: dict[str, dict[int, Path]] = defaultdict(dict)
+    for path in [*sorted(folder.glob(f'*/{_PICTURES}/{_PREFIX}*.png')), *folder.glob(f'{_PICTURES}/{_PREFIX}*.png')]:
+        name, _, step = path.stem.removeprefix(_PREFIX).rpartition('_')
+        if name and step.isdecimal():
+            found[name][int(step)] = path
+    return found
+
+
+def _tile(path: Path, longer_side: int) -> Tile:
+    image = image_thumbnail(mmcv.imread(str(path), channel_order='rgb'), longer_side)
+    return Tile('maps', image_uri(image), image.shape[1], image.shape[0], is_label_map=False)

@@ -1,0 +1,118 @@
+"""The report of a training: curves, scores, pictures of the growing maps and config, from a work directory."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sipe_mmseg.report import collect_run_report, write_run_report
+from sipe_mmseg.report.charts import line_chart
+
+NAME = 'b"<i>'  # as nasty as a file system allows
+
+
+@pytest.fixture
+def work_dir(tmp_path: Path) -> Path:
+    """Two starts of a run: 40 iterations, and from 20 on once more."""
+    folder = tmp_path / 'run<1>'
+    for start, steps in (('20260101_000000', range(10, 50, 10)), ('20260101_000100', range(30, 70, 10))):
+        pictures = folder / start / 'vis_data/vis_image'
+        pictures.mkdir(parents=True)
+        lines = []
+        for step in steps:
+            loss = 1 / step if start.endswith('100') else 9.0
+            lines.append(dict(lr=0.1 - step / 1000, loss=2 * loss, loss_cls=loss, loss_gsc=loss, step=step))
+            if step % 20 == 0:
+                lines.append({'mIoU': float(step), 'cam_mIoU@0.15': step / 2, 'mAP': float('nan'), 'step': step})
+                grey = step if start.endswith('100') else 200
+                Image.fromarray(np.full((30, 90, 3), grey, np.uint8)).save(pictures / f'maps_{NAME}_{step}.png')
+        (pictures.parent / 'scalars.json').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    (folder / 'config.py').write_text("model = dict(type='</pre><script>alert(1)</script>')\n")
+    return folder
+
+
+def test_starts_are_joined_and_the_newest_pictures_taken(work_dir: Path) -> None:
+    run = collect_run_report(work_dir)
+    assert [step for step, _ in run.curves['loss_cls']] == [10, 20, 30, 40, 50, 60]
+    assert run.curves['mIoU'] == [(20, 20.0), (40, 40.0), (60, 60.0)]
+    assert list(run.pictures) == [NAME]
+    assert [step for step, _ in run.pictures[NAME]] == [20, 40, 60]
+    assert [(tile.width, tile.height) for _, tile in run.pictures[NAME]] == [(90, 30)] * 3
+    uris = [tile.uri for _, tile in run.pictures[NAME]]
+    assert len(set(uris)) == 3
+    assert run.config is not None
+    assert 'alert' in run.config
+
+
+@pytest.mark.parametrize(('most', 'steps'), [(1, [60]), (2, [20, 60]), (3, [20, 40, 60]), (9, [20, 40, 60])])
+def test_first_and_last_pictures_are_kept(work_dir: Path, most: int, steps: list[int]) -> None:
+    run = collect_run_report(work_dir, max_pictures=most, longer_side=45)
+    assert [step for step, _ in run.pictures[NAME]] == steps
+    assert {(tile.width, tile.height) for _, tile in run.pictures[NAME]} == {(45, 15)}
+
+
+def test_page_has_it_all_and_nothing_can_run_in_it(work_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / 'report.html'
+    write_run_report(out, collect_run_report(work_dir))
+    text = out.read_text()
+    assert '<h1>run&lt;1&gt;</h1>' in text
+    assert '<dd class="value">60.00 %</dd><dd class="what">after 60 iterations</dd>' in text
+    assert text.count('<svg') == 3
+    assert text.count('data:image/jpeg') == 3
+    assert 'maps of b&quot;&lt;i&gt; after 40 iterations' in text
+    assert '&lt;script&gt;alert(1)' in text
+    assert len(re.findall('<script', text)) == 1  # the page's own
+    assert '<tr><th scope="row">40</th><td>40</td><td>20</td><td>nan</td></tr>' in text
+    first = out.read_bytes()
+    write_run_report(out, collect_run_report(work_dir))
+    assert out.read_bytes() == first
+
+
+def test_a_folder_without_logs(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r'no \*/vis_data/scalars\.json in it'):
+        collect_run_report(tmp_path)
+
+
+@pytest.mark.parametrize('setting', ['max_pictures', 'longer_side'])
+def test_numbers_that_make_no_sense(work_dir: Path, setting: str) -> None:
+    with pytest.raises(ValueError, match=f'{setting}=0: must be at least 1'):
+        collect_run_report(work_dir, **{setting: 0})
+
+
+class TestLineChart:
+    def points(self, chart: str, line: str = 'first') -> list[tuple[float, float]]:
+        text = re.search(f'class="curve {line}" points="([^"]*)"', chart)
+        assert text is not None
+        return [tuple(map(float, pair.split(','))) for pair in text[1].split()]
+
+    def test_lines_end_where_the_axes_do(self) -> None:
+        chart = line_chart({'a': [(0, 0.0), (10, 4.0)], 'b': [(5, 2.0)]}, 'what')
+        (left, bottom), (right, top) = self.points(chart)
+        assert self.points(chart, 'second') == [((left + right) / 2, (top + bottom) / 2)]
+        grid = [float(y) for y in re.findall(r'class="grid"[^>]* y1="([\d.]+)"', chart)]
+        assert (max(grid), min(grid)) == (bottom, top)
+        assert re.findall(r'text-anchor="end">([\d.,]+)<', chart) == ['0', '1', '2', '3', '4', '10']
+
+    @pytest.mark.parametrize(
+        ('value', 'end'), [(0.0, 1), (0.031, 0.04), (1.0, 1), (1.01, 2), (63.0, 80), (99.0, 100), (0.7, 0.8)]
+    )
+    def test_axis_ends_at_a_round_number(self, value: float, end: float) -> None:
+        labels = re.findall(r'text-anchor="end">([\d.e-]+)<', line_chart({'a': [(1, value)]}, 'what'))
+        assert float(labels[4]) == end
+
+    def test_many_points_are_thinned_from_the_first_to_the_last(self) -> None:
+        found = self.points(line_chart({'a': [(step, step / 7) for step in range(1, 5001)]}, 'what'))
+        assert len(found) == 300
+        assert found[0][0] < found[1][0]
+        assert found[-1][0] == 348.0
+
+    def test_what_is_no_number_is_not_drawn(self) -> None:
+        assert len(self.points(line_chart({'a': [(1, float('nan')), (2, 3.0), (3, float('inf'))]}, 'what'))) == 1
+
+    @pytest.mark.parametrize('series', [{}, {'a': []}, {name: [(1, 1.0)] for name in 'abcde'}])
+    def test_no_lines_or_too_many(self, series: dict) -> None:
+        with pytest.raises(ValueError, match='what: needs one to 4 lines'):
+            line_chart(series, 'what')
