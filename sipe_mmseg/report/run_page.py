@@ -31,9 +31,7 @@ def _training(run: RunReport) -> Markup:
         ('score, %', [name for name in SCORES if name in run.curves]),
     )
     charts = [
-        element('figure', element('figcaption', title), line_chart({name: run.curves[name] for name in names}, title))
-        for title, names in drawn
-        if names
+        element('div', line_chart({name: run.curves[name] for name in names}, title)) for title, names in drawn if names
     ]
     return element(
         'section',
