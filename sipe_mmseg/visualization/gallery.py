@@ -77,7 +77,7 @@ def draw_gallery(
         yield path
     if gallery is not None and rows:
         Path(gallery).parent.mkdir(parents=True, exist_ok=True)
-        legend = list(zip(classes, palette, strict=True))
+        legend = [*zip(classes, palette, strict=True), ('none', NO_CLASS)]
         sheet = panel([list(row.values()) for row in rows], list(rows[0]), legend, tile_size=160)
         Image.fromarray(sheet).quantize(256).save(gallery)
 
