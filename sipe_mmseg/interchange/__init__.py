@@ -1,1 +1,1 @@
-"""Label maps in the formats of annotation tools, and maps of other packages beside ours."""
+"""Label maps in the formats of annotation tools: arrays in, text out, and back."""
