@@ -1,7 +1,8 @@
-"""What a person calls from Python: prediction of one's own images."""
+"""What a person calls from Python: prediction of one's own images, and maps of other methods."""
 
 from .config_lookup import find_checkpoint, find_config
+from .grad_cam import classifier_cams
 from .prediction import Prediction, Predictions
 from .sipe_inferencer import SIPEInferencer
 
-__all__ = ['Prediction', 'Predictions', 'SIPEInferencer', 'find_checkpoint', 'find_config']
+__all__ = ['Prediction', 'Predictions', 'SIPEInferencer', 'classifier_cams', 'find_checkpoint', 'find_config']

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..interchange.rle import decompress, from_run_lengths
 from ..refinement.label_values import IGNORE_INDEX
 from .image_labels import coco_annotations, coco_class_names, coco_images, load_json
 
@@ -90,9 +91,9 @@ def render_label_map(
     if crowds == 'ignore':
         for instance in image.instances:
             if instance.crowd:
-                label_map[_instance_mask(image, instance)] = IGNORE_INDEX
+                label_map[instance_mask(image, instance)] = IGNORE_INDEX
     objects = [
-        (instance.class_index, _instance_mask(image, instance)) for instance in image.instances if not instance.crowd
+        (instance.class_index, instance_mask(image, instance)) for instance in image.instances if not instance.crowd
     ]
     if overlap == 'smaller':
         objects.sort(key=lambda item: -int(item[1].sum()))
@@ -105,8 +106,8 @@ def segmentation_mask(segmentation: Any, height: int, width: int) -> npt.NDArray
     """Pixels of one annotation.
 
     Args:
-        segmentation: A list of polygons ``[x0, y0, x1, y1, ...]``, the pixels of which are united, or uncompressed runs
-            ``{'size': [height, width], 'counts': [...]}``.
+        segmentation: A list of polygons ``[x0, y0, x1, y1, ...]``, the pixels of which are united, or runs
+            ``{'size': [height, width], 'counts': ...}`` with a list of counts or COCO's text for it.
         height: Height of the image in pixels.
         width: Width of the image in pixels.
 
@@ -119,7 +120,7 @@ def segmentation_mask(segmentation: Any, height: int, width: int) -> npt.NDArray
     if isinstance(segmentation, Mapping):
         return _runs_mask(segmentation, height, width)
     if not isinstance(segmentation, list):
-        raise ValueError(f'segmentation must be a list of polygons or uncompressed runs, not {segmentation!r}')
+        raise ValueError(f'segmentation must be a list of polygons or runs, not {segmentation!r}')
     mask = np.zeros((height, width), dtype=bool)
     for polygon in segmentation:
         _fill_polygon(mask, _vertices(polygon))
@@ -161,19 +162,21 @@ def _fill_polygon(mask: npt.NDArray[np.bool_], vertices: npt.NDArray[np.float64]
 def _runs_mask(runs: Mapping[str, Any], height: int, width: int) -> npt.NDArray[np.bool_]:
     """Pixels of run lengths: background and object in turn, column after column."""
     counts = runs.get('counts')
-    if not isinstance(counts, list):
-        raise ValueError(f'runs must have a list of counts (compressed runs are not supported), not {counts!r}')
+    if isinstance(counts, str):
+        counts = decompress(counts)
+    elif not isinstance(counts, list):
+        raise ValueError(f'runs must have a list of counts or a text, not {counts!r}')
     if list(runs.get('size', [])) != [height, width]:
         raise ValueError(f'runs have size {runs.get("size")}, but the image has [{height}, {width}]')
-    lengths = np.asarray(counts)
-    if not (lengths.size and np.issubdtype(lengths.dtype, np.integer) and lengths.min() >= 0):
-        raise ValueError('counts of runs must be integers, 0 or more')
-    if lengths.sum() != height * width:
-        raise ValueError(f'runs cover {lengths.sum()} pixels, but the image has {height * width}')
-    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(width, height).T
+    return from_run_lengths(counts, height * width).reshape(width, height).T
 
 
-def _instance_mask(image: AnnotatedImage, instance: Instance) -> npt.NDArray[np.bool_]:
+def instance_mask(image: AnnotatedImage, instance: Instance) -> npt.NDArray[np.bool_]:
+    """Pixels (height, width) of one annotation of an image.
+
+    Raises:
+        ValueError: If the annotation is wrong; the message names it.
+    """
     try:
         return segmentation_mask(instance.segmentation, image.height, image.width)
     except ValueError as error:

@@ -94,16 +94,19 @@ class TestRuns:
         mask = segmentation_mask({'size': [2, 3], 'counts': [1, 3, 2]}, 2, 3)
         np.testing.assert_array_equal(mask, [[False, True, False], [True, True, False]])
         assert segmentation_mask({'size': [2, 3], 'counts': [0, 6]}, 2, 3).all()
+        np.testing.assert_array_equal(segmentation_mask({'size': [2, 3], 'counts': '132'}, 2, 3), mask)
 
     @pytest.mark.parametrize(
         ('runs', 'message'),
         [
-            ({'size': [2, 3], 'counts': 'PPYo0'}, 'compressed runs are not supported'),
+            ({'size': [2, 3], 'counts': 'PP'}, "not compressed runs: 'PP'"),
+            ({'size': [2, 3], 'counts': None}, 'runs must have a list of counts or a text, not None'),
+            ({'size': [2, 3], 'counts': '131'}, 'runs cover 5 pixels, but the image has 6'),
             ({'size': [3, 2], 'counts': [6]}, r'runs have size \[3, 2\], but the image has \[2, 3\]'),
             ({'size': [2, 3], 'counts': [1, 3]}, 'runs cover 4 pixels, but the image has 6'),
             ({'size': [2, 3], 'counts': [7, -1]}, 'counts of runs must be integers, 0 or more'),
             ({'size': [2, 3], 'counts': [6.0]}, 'counts of runs must be integers, 0 or more'),
-            ('PPYo0', "segmentation must be a list of polygons or uncompressed runs, not 'PPYo0'"),
+            ('PPYo0', "segmentation must be a list of polygons or runs, not 'PPYo0'"),
         ],
     )
     def test_wrong_runs(self, runs, message):

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision.models import resnet50
 
-from sipe_mmseg.models.checkpoint_conversion import convert_published_state
+from sipe_mmseg.models.checkpoint_conversion import convert_published_state, publish_state
 
 State = dict[str, Tensor]
 
@@ -123,3 +124,110 @@ def test_checkpoint_of_another_model() -> None:
         convert_published_state({'state_dict': {}, 'meta': {}})
     with pytest.raises(ValueError, match=r'no published SIPE checkpoint: .* \(0 tensors read\)'):
         convert_published_state({})
+
+
+class PublishedNet(nn.Module):
+    """The modules of the published network, each tensor registered as often as there; no forward."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.resnet50 = encoder = resnet50()
+        del encoder.fc
+        self.stage0 = nn.Sequential(encoder.conv1, encoder.bn1)
+        for stage in range(1, 5):
+            setattr(self, f'stage{stage}', nn.Sequential(getattr(encoder, f'layer{stage}')))
+        for index, (channels, width) in enumerate(((256, 128), (512, 128), (1024, 256), (2048, 256)), start=1):
+            setattr(self, f'side{index}', nn.Conv2d(channels, width, 1, bias=False))
+        self.classifier = nn.Conv2d(2048, num_classes - 1, 1, bias=False)
+        self.backbone = nn.ModuleList(getattr(self, f'stage{stage}') for stage in range(5))
+        self.newly_added = nn.ModuleList([self.classifier, self.side1, self.side2, self.side3, self.side4])
+
+
+def build_ours(**backbone: object) -> nn.Module:
+    settings = dict(type='ResNet', depth=50, strides=(1, 2, 2, 1), dilations=(1, 1, 1, 1)) | backbone
+    wide = settings['depth'] != 18
+    channels = [256, 512, 1024, 2048] if wide else [64, 128, 256, 512]
+    return MODELS.build(
+        dict(
+            type='SIPESegmentor',
+            backbone=settings,
+            decode_head=dict(type='SIPEHead', in_channels=channels, num_classes=21),
+        )
+    )
+
+
+@pytest.fixture(scope='module')
+def ours() -> State:
+    torch.manual_seed(1)
+    state = build_ours().state_dict()
+    return {
+        name: torch.randn_like(tensor) if tensor.is_floating_point() else tensor + 7 for name, tensor in state.items()
+    }
+
+
+def test_the_published_network_loads_ours_strictly(ours: State) -> None:
+    checkpoint = publish_state({'meta': {}, 'state_dict': ours})
+    net = PublishedNet(num_classes=21)
+    net.load_state_dict(checkpoint['net'], strict=True)
+    loaded = net.state_dict()
+    assert torch.equal(loaded['newly_added.2.weight'], ours['decode_head.side_projections.1.weight'])
+    assert torch.equal(loaded['stage3.0.5.bn2.running_var'], ours['backbone.layer3.5.bn2.running_var'])
+    assert torch.equal(loaded['backbone.0.1.num_batches_tracked'], ours['backbone.bn1.num_batches_tracked'])
+
+
+def test_there_and_back_is_exact(ours: State) -> None:
+    back = convert_published_state(publish_state(ours))
+    assert set(back) == set(ours)
+    assert all(torch.equal(back[name], tensor) for name, tensor in ours.items())
+
+
+def test_back_and_there_is_exact() -> None:
+    torch.manual_seed(2)
+    state = PublishedNet(num_classes=81).state_dict()
+    again = publish_state(convert_published_state({'net': state}))['net']
+    assert set(again) == set(state)
+    assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
+
+
+def test_batch_norms_without_counters_stay_so(ours: State) -> None:
+    plain = {name: tensor for name, tensor in ours.items() if not name.endswith('num_batches_tracked')}
+    net = publish_state(plain)['net']
+    assert convert_published_state(net).keys() == plain.keys()
+    PublishedNet(num_classes=21).load_state_dict(net, strict=True)
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'found'),
+    [
+        (dict(depth=101), r'a ResNet of \(3, 4, 23, 3\) bottleneck blocks with 64 channels in its stem'),
+        (dict(depth=18), r'a ResNet of \(2, 2, 2, 2\) basic blocks with 64 channels in its stem'),
+        (dict(deep_stem=True), r'no plain ResNet: it has backbone\.stem\.0\.weight'),
+        (dict(avg_down=True), r'no plain ResNet: it has backbone\.'),
+    ],
+    ids=['R101', 'R18', 'V1c', 'V1d'],
+)
+def test_another_backbone_has_no_place_there(backbone: dict, found: str) -> None:
+    with torch.device('meta'):
+        state = build_ours(**backbone).state_dict()
+    message = r'have a ResNet of \(3, 4, 6, 3\) bottleneck blocks .*; the backbone of this checkpoint is ' + found
+    with pytest.raises(ValueError, match=message):
+        publish_state(state)
+
+
+def test_another_head_has_no_place_there(ours: State) -> None:
+    name = 'decode_head.side_projections.2.weight'
+    with pytest.raises(
+        ValueError, match=r'side3\.weight has the shape \(256, 1024, 1, 1\), but .*2\.weight has \(9, 9\)'
+    ):
+        publish_state({**ours, name: torch.zeros(9, 9)})
+    with pytest.raises(ValueError, match=r'side_projections\.2\.weight is missing'):
+        publish_state({key: tensor for key, tensor in ours.items() if key != name})
+    with pytest.raises(ValueError, match=r'neck\.weight has no place in the published network \(1 such tensors\)'):
+        publish_state({**ours, 'neck.weight': torch.zeros(1)})
+
+
+def test_what_is_no_checkpoint_of_ours() -> None:
+    with pytest.raises(ValueError, match=r'missing: none of its 0 tensors is called backbone\.\*'):
+        publish_state({})
+    with pytest.raises(ValueError, match='no checkpoint of this package'):
+        publish_state({'net': {}})

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmseg.registry import MODELS
 
 LAYERS = tuple(f'layer{index}.0.conv1.weight' for index in range(1, 5))
 TOOL = Path(__file__).parents[2] / 'tools' / 'convert_checkpoint.py'
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: Path) -> int:
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: Path | str) -> int:
     monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(TOOL), run_name='__main__')
@@ -98,3 +99,26 @@ def test_runs_nothing_of_a_hostile_pickle(
     assert 'refused' in capsys.readouterr().err
     assert not (tmp_path / 'was_here').exists()
     assert not (tmp_path / 'ours.pth').exists()
+
+
+def test_to_published_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    models = {
+        'sipe': ('SIPESegmentor', 'ResNet', dict(type='SIPEHead', in_channels=[256, 512, 1024, 2048], num_classes=81)),
+        'irn': ('IRNSegmentor', 'ResNetWithStem', dict(type='IRNHead', num_classes=21)),
+    }
+    for name, (segmentor, backbone, head) in models.items():
+        ours = MODELS.build(dict(type=segmentor, backbone=dict(type=backbone, depth=50), decode_head=head)).state_dict()
+        torch.save({'state_dict': ours, 'meta': {}}, tmp_path / f'{name}.pth')
+        assert run(monkeypatch, '--to-published', tmp_path / f'{name}.pth', tmp_path / f'{name}_published.pth') == 0
+        net = torch.load(tmp_path / f'{name}_published.pth', weights_only=True)
+        assert 'resnet50.conv1.weight' in (net['net'] if name == 'sipe' else net)
+        # The names share their tensors' memory.
+        ratio = (tmp_path / f'{name}_published.pth').stat().st_size / (tmp_path / f'{name}.pth').stat().st_size
+        assert ratio < 1.02
+        assert run(monkeypatch, tmp_path / f'{name}_published.pth', tmp_path / f'{name}_back.pth') == 0
+        back = torch.load(tmp_path / f'{name}_back.pth', weights_only=True)['state_dict']
+        assert set(back) == set(ours)
+        assert all(torch.equal(back[key], tensor) for key, tensor in ours.items())
+    assert run(monkeypatch, '--to-published', tmp_path / 'sipe_published.pth', tmp_path / 'again.pth') == 1
+    assert 'sipe_published.pth: no checkpoint of this package' in capsys.readouterr().err
+    assert not (tmp_path / 'again.pth').exists()

@@ -1,0 +1,1 @@
+"""Label maps in the formats of annotation tools: arrays in, text out, and back."""
