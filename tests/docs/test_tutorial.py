@@ -4,11 +4,10 @@ Two changes: the installation is that of the tests, and the fast test takes the 
 """
 
 import json
-import os
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,47 +17,28 @@ from sipe_mmseg.datasets.cam_files import read_cam
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / 'docs/tutorial.md'
-BLOCK = re.compile(r'^```(\w+)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 INSTALLATION = 'python3 -m venv .venv\n. .venv/bin/activate\npip install -e ".[lite]"\n'
 NUMBERS = re.compile(r'^(PICTURES=\d+ VAL=\d+ EPOCHS=\d+) +# (PICTURES=\d+ VAL=\d+ EPOCHS=\d+) ', re.MULTILINE)
 
 
-def script(fast: bool) -> str:
+def script(blocks: list[Any], fast: bool) -> str:
     """All of the page as one script: shell blocks as they stand; Python blocks that name their file are that file."""
-    text = PAGE.read_text()
-    numbers = NUMBERS.search(text)
+    numbers = NUMBERS.search(PAGE.read_text())
     assert numbers, 'the page no longer names the numbers of pictures and epochs, and smaller ones'
-    parts = ['set -euo pipefail']
-    for language, block in BLOCK.findall(text):
-        if language == 'shell' and block != INSTALLATION:
-            parts.append(block.replace(numbers[1], numbers[2]) if fast else block)
-        elif language == 'python' and block.startswith('# my/'):
-            name = block.splitlines()[0].removeprefix('# ')
-            parts.append(f"cat > {name} <<'END_OF_FILE'\n{block}END_OF_FILE")
+    parts = []
+    for block in blocks:
+        if block.language == 'shell' and block.text != INSTALLATION:
+            parts.append(block.text.replace(numbers[1], numbers[2]) if fast else block.text)
+        elif block.file:
+            parts.append(f"cat > {block.file} <<'END_OF_FILE'\n{block.text}END_OF_FILE")
+    assert INSTALLATION in [block.text for block in blocks], 'the installation is no longer the one that is left out'
     return '\n'.join(parts)
 
 
-def run_page(home: Path, fast: bool) -> subprocess.CompletedProcess[str]:
-    """Run the page in a folder that has of the repository what a reader uses."""
-    for name in ('configs', 'tools'):
-        (home / name).symlink_to(REPOSITORY / name)
-    environment = {
-        **os.environ,
-        'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}',
-        'PYTHONPATH': os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get('PYTHONPATH')])),
-        'CUDA_VISIBLE_DEVICES': '',
-    }
-    return subprocess.run(
-        ['bash', '-c', script(fast)], cwd=home, env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def check_promises(home: Path, done: subprocess.CompletedProcess[str], pictures: int, val: int) -> dict[str, float]:
+def check_promises(home: Path, blocks: list[Any], output: str, pictures: int, val: int) -> dict[str, float]:
     """Every file and output that the page speaks of; returns the figures."""
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    for language, block in BLOCK.findall(PAGE.read_text()):
-        if language == 'text' and block.startswith('image,labels'):
-            assert block in done.stdout
+    (rows,) = [block.text for block in blocks if block.language == 'text' and block.text.startswith('image,labels')]
+    assert rows in output
     work = home / 'work_dirs'
     assert list((work / 'pictures').glob('epoch_*.pth'))
     assert Image.open(work / 'pictures/curves.png').size > (300, 200)
@@ -75,18 +55,20 @@ def check_promises(home: Path, done: subprocess.CompletedProcess[str], pictures:
     assert 'No masks to score against' in bare.read_text()
     assert sorted(path.name for path in (work / 'maps').iterdir()) == ['pred', 'vis']
     assert len(list((work / 'maps/vis').iterdir())) == len(list((work / 'maps/pred').iterdir())) == val
-    assert 'data/pictures/images/val/val_0000.jpg shows' in done.stdout
+    assert 'data/pictures/images/val/val_0000.jpg shows' in output
     figures = json.loads((work / 'scores.json').read_text())
     assert 0 <= figures['mIoU'] <= 100
     return figures
 
 
-def test_fast(tmp_path: Path) -> None:
+def test_fast(reader_home: Path, page_blocks: Callable, run_in: Callable[..., str]) -> None:
     """With the numbers that the page has for a look at all steps."""
-    check_promises(tmp_path, run_page(tmp_path, fast=True), pictures=32, val=4)
+    blocks = page_blocks(PAGE)
+    check_promises(reader_home, blocks, run_in(script(blocks, fast=True)), pictures=32, val=4)
 
 
 @pytest.mark.slow
-def test_as_it_stands(tmp_path: Path) -> None:
-    figures = check_promises(tmp_path, run_page(tmp_path, fast=False), pictures=400, val=60)
+def test_as_it_stands(reader_home: Path, page_blocks: Callable, run_in: Callable[..., str]) -> None:
+    blocks = page_blocks(PAGE)
+    figures = check_promises(reader_home, blocks, run_in(script(blocks, fast=False)), pictures=400, val=60)
     assert 65 < figures['mIoU'] < 95, 'the page says about 80'
