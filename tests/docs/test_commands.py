@@ -1,7 +1,7 @@
 """Every command on a page is one that its tool accepts; configs, options, files and links on a page exist.
 
 A command that nothing here knows how to check fails: teach this file to check it, or put it into ``UNCHECKED`` with the
-reason why it cannot be. What is run besides is run by the tests of the tutorial and the how-tos, and by those of the tools.
+reason why it cannot be. The tests of the tutorial and of the how-tos run what can be run without other data.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -20,6 +21,8 @@ import mmseg.registry
 import pytest
 from mmengine.config import Config
 from mmengine.registry import Registry
+
+from sipe_mmseg.models.irn_segmentor import IRNTestSettings
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(
@@ -47,7 +50,7 @@ LINK = re.compile(r'\]\(([^)\s]+)\)')
 
 
 class Command(NamedTuple):
-    """A command of a page. Of one in the running text only the options are held to be complete, not what they belong to."""
+    """A command of a page; one in the running text (``inline``) may leave arguments out."""
 
     page: str
     words: tuple[str, ...]
@@ -141,10 +144,11 @@ def check_tool(tool: str, words: list[str], command: Command, files: set[str]) -
         unknown = [word for word in words if word.startswith('--') and word.split('=')[0] not in known]
         if unknown:
             raise Refused(f'{tool} has no option {", ".join(unknown)}')
-        if words and {'...'} & set(words) or not words or words[0].startswith('-'):
-            return
     try:
-        arguments = parser.parse_args([word for word in words if word != '...'])
+        # `SEED` is a number to put in, `[--amp]` an option to leave out or not, `...` more words or one.
+        words = [{'SEED': '0'}.get(word, re.sub(r'^\[(-.*)\]$', r'\1', word)) for word in words]
+        words = [word for before, word in pairwise(['', *words]) if word != '...' or before.startswith('--')]
+        arguments = parser.parse_args(words)
     except Refused as reason:
         if command.inline and 'required' in str(reason):
             return
@@ -188,6 +192,8 @@ def takes(config: Config, key: str, value: Any) -> bool:
     """Whether a config has a key, or names a class there that takes such an argument."""
     place: Any = config._cfg_dict
     *way, last = key.split('.')
+    if way == ['model', 'test_cfg'] and config.get('model', {}).get('type') == 'IRNSegmentor':
+        return last in IRNTestSettings.__dataclass_fields__
     for step, part in enumerate(way):
         if isinstance(place, (list, tuple)) and part.isdigit() and int(part) < len(place):
             place = place[int(part)]
@@ -234,9 +240,8 @@ def check(command: Command, files: set[str]) -> None:
     elif program == 'make':
         targets = re.search(r'^\.PHONY: (.+)$', (REPOSITORY / 'Makefile').read_text(), re.MULTILINE)
         assert targets
-        check_all(
-            words, lambda word: ASSIGNMENT.fullmatch(word) or word in targets[1].split(), 'target of the Makefile'
-        )
+        words = [word for word in words if not ASSIGNMENT.fullmatch(word)]
+        check_all(words, lambda word: word in targets[1].split(), 'target of the Makefile')
     elif program == 'pip':
         check_pip(words)
     elif program in ('tools/dist_train.sh', 'tools/dist_test.sh'):

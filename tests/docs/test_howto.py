@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import runpy
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from sipe_mmseg.datasets.cam_files import read_cam, resize_cam
+from sipe_mmseg.datasets.cam_files import read_cam, resize_cam, write_cam
 from sipe_mmseg.datasets.shapes import ShapesSettings, write_shapes
 from sipe_mmseg.engine.pipeline import read_stages
 from sipe_mmseg.models.prototypes import normalize_by_max
@@ -151,6 +152,20 @@ def test_data_set_of_the_built_in_configs(home: Path) -> None:
     assert len(DATASETS.build(config.train_dataloader.dataset)) == 16
 
 
+def test_refinement_leaves_out_what_is_close(home: Path) -> None:
+    is_cam = np.zeros((2, 2, 3), np.float32)
+    is_cam[0], is_cam[1] = [[0.9, 0.5, 0.1], [0.9, 0.5, 0.1]], [[0.2, 0.375, 0.25], [0.75, 0.75, 0.5]]
+    write_cam(home / 'cams/a/b.npz', np.array([3]), is_cam, (2, 3))
+    write_cam(home / 'cams/empty.npz', np.array([], int), is_cam[:1], (2, 3))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', ['margin.py', 'cams', 'out', '--margin', '0.2'])
+        runpy.run_path(str(home / 'my/margin.py'), run_name='__main__')
+    np.testing.assert_array_equal(np.asarray(Image.open(home / 'out/a/b.png')), [[0, 255, 255], [255, 3, 3]])
+    # Where nothing else is there, the background is sure as far as its map goes.
+    np.testing.assert_array_equal(np.asarray(Image.open(home / 'out/empty.png')), [[0, 0, 255], [0, 0, 255]])
+
+
+@pytest.mark.slow
 def test_commands_for_the_built_in_set(home: Path, page_blocks: Callable, run_in: Callable[..., str]) -> None:
     """Run as they stand, on a smaller set."""
     wanted = ('work_dirs/bfloat16', 'work_dirs/squared', 'my/margin.py', 'run_pipeline.py my/', 'pipelines/shapes.py')
