@@ -150,7 +150,7 @@ def check_tool(tool: str, words: list[str], command: Command, files: set[str]) -
         words = [word for before, word in pairwise(['', *words]) if word != '...' or before.startswith('--')]
         arguments = parser.parse_args(words)
     except Refused as reason:
-        if command.inline and 'required' in str(reason):
+        if command.inline and re.search('required|expected .* argument', str(reason)):
             return
         raise
     for name in ('config', 'dataset'):
