@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mmengine.config import Config
+from mmseg.registry import MODELS
 from PIL import Image
 
 from sipe_mmseg.datasets.cam_files import read_cam
@@ -59,6 +61,21 @@ def check_promises(home: Path, blocks: list[Any], output: str, pictures: int, va
     figures = json.loads((work / 'scores.json').read_text())
     assert 0 <= figures['mIoU'] <= 100
     return figures
+
+
+def test_config_for_photographs_builds(reader_home: Path, page_blocks: Callable, run_in: Callable[..., str]) -> None:
+    """What the page has in place of the small network: the published one, for the classes of my/data.py."""
+    blocks = page_blocks(PAGE)
+    run_in(next(block.text for block in blocks if block.text.startswith('mkdir -p my')))
+    text = next(block.text for block in blocks if block.file == 'my/sipe.py')
+    (instead,) = [block.text for block in blocks if block.language == 'python' and not block.file]
+    start, end = text.index('model = dict('), text.index('# The loop that scores')
+    (reader_home / 'my/photographs.py').write_text(text[:start] + instead + text[end:])
+    config = Config.fromfile(reader_home / 'my/photographs.py')
+    assert (config.model.backbone.depth, config.train_dataloader.num_workers) == (50, 2)
+    assert config.optim_wrapper.optimizer.lr == 0.1
+    config.model.backbone.init_cfg = None
+    assert MODELS.build(config.model).num_classes == 4
 
 
 def test_fast(reader_home: Path, page_blocks: Callable, run_in: Callable[..., str]) -> None:
