@@ -122,6 +122,17 @@ def test_metafile_and_readme_list_every_config(folder: Path) -> None:
     assert [path.stem for path in paths if f'[{path.stem}]({path.name})' not in readme] == []
 
 
+@pytest.mark.parametrize('folder', ALGORITHMS, ids=lambda folder: folder.name)
+def test_results_of_a_metafile_are_those_of_the_pages(folder: Path) -> None:
+    readme = (folder / 'README.md').read_text()
+    measured = (CONFIGS.parent / 'docs/results.md').read_text()
+    for model in yaml.safe_load((folder / 'metafile.yaml').read_text())['Models']:
+        for value in model.get('Results', {}).get('Metrics', {}).values():
+            rows = [row for row in readme.splitlines() if row.startswith(f'| {model["Name"]},')]
+            assert len(rows) == 1 and f'| {value} |' in rows[0]
+            assert f' {value} ' in measured.replace('*', '')
+
+
 @pytest.mark.parametrize('path', NETWORKS, ids=relative)
 def test_at_most_three_levels_of_inheritance(path: Path) -> None:
     assert levels(path) <= 3

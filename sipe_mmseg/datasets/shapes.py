@@ -1,4 +1,4 @@
-"""The built-in data set: generated pictures of beetles with exact masks, in the layout of PASCAL VOC.
+"""The built-in data set: generated pictures of beetles with exact masks, laid out as PASCAL VOC or as a plain folder.
 
 A beetle is a small head on a large body. The head, with its pattern and the colour of its marks, tells the class for
 certain. The body only hints at it: every class has a favourite hue, but each beetle's own hue is drawn from so wide a
@@ -11,9 +11,10 @@ NumPy and Pillow only; nothing here knows of MMEngine.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -59,7 +60,6 @@ _HEAD_POSITION = 1.08  # centre of the head on the axis of the body, whose end i
 _MIN_SIZE = 64
 _JPEG_QUALITY = 95
 _MANIFEST = 'shapes.json'
-_FILES = (('JPEGImages', '.jpg'), ('SegmentationClass', '.png'), ('Annotations', '.xml'))
 _FIRST_VAL_INDEX = 1_000_000  # so that the val pictures do not depend on how many there are to train
 
 
@@ -71,7 +71,7 @@ class Beetle:
     """One animal as drawn.
 
     Attributes:
-        class_index: Index into ``CLASSES``, from 1.
+        class_index: Index into the picture's classes, from 1.
         box: ``(left, top, right, bottom)`` of its visible pixels, right and bottom exclusive.
     """
 
@@ -96,7 +96,7 @@ class Picture:
     beetles: tuple[Beetle, ...]
 
 
-def draw_picture(seed: int, index: int, size: int = 160) -> Picture:
+def draw_picture(seed: int, index: int, size: int = 160, classes: Sequence[str] = CLASSES[1:]) -> Picture:
     """Draw picture ``index`` of the set that belongs to ``seed``.
 
     One to three beetles of one to three classes sit on one of five textured grounds. A beetle may hide a little of
@@ -106,12 +106,16 @@ def draw_picture(seed: int, index: int, size: int = 160) -> Picture:
         seed: Seed of the whole set.
         index: Number of the picture in the set.
         size: Longer side in pixels; the other one is 0.75 to 1 times that.
+        classes: Which of the classes there are; those of the picture are indices into these, from 1.
 
     Raises:
-        ValueError: If ``size`` is below 64: the heads' patterns could not be told apart.
+        ValueError: If ``size`` is below 64: the heads' patterns could not be told apart; or a class is none of
+            ``CLASSES``, or there twice.
     """
     if size < _MIN_SIZE:
         raise ValueError(f'size={size}: below {_MIN_SIZE} pixels the patterns on the heads cannot be told apart')
+    if not classes or len(set(classes)) < len(classes) or not set(classes) <= set(CLASSES[1:]):
+        raise ValueError(f'classes={list(classes)}: must be one or more different ones of {", ".join(CLASSES[1:])}')
     rng = np.random.default_rng((seed, index))
     short = round(size * rng.uniform(0.75, 1.0))
     height, width = (short, size) if rng.random() < 0.6 else (size, short)
@@ -119,24 +123,24 @@ def draw_picture(seed: int, index: int, size: int = 160) -> Picture:
     owner = np.zeros(canvas.shape[:2], np.uint8)  # 1 + number of the beetle, 0 for the ground
     heads = np.zeros(canvas.shape[:2], bool)
 
-    classes: list[int] = []
+    found: list[int] = []
     count = int(rng.choice((1, 2, 3), p=(0.3, 0.45, 0.25)))
     half_length = (0.25, 0.21, 0.18)[count - 1] * size
     for _ in range(count):
-        class_index = int(rng.integers(1, len(CLASSES)))
+        class_index = int(rng.integers(1, len(classes) + 1))
         pose = _free_pose(rng, owner > 0, heads, half_length)
         if pose is None:
             continue
-        body, head = _paint_beetle(rng, canvas, pose, class_index)
-        classes.append(class_index)
-        owner[body | head] = len(classes)
+        body, head = _paint_beetle(rng, canvas, pose, CLASSES.index(classes[class_index - 1]))
+        found.append(class_index)
+        owner[body | head] = len(found)
         heads |= head
 
     grain = rng.normal(0.0, 0.012, (height, width, 1))
     image = np.clip(np.rint((_block_mean(canvas) + grain) * 255), 0, 255).astype(np.uint8)
     visible = _block_majority(owner)
-    beetles = tuple(Beetle(c, _box(visible == number)) for number, c in enumerate(classes, start=1))
-    label_map = np.array([0, *classes], np.uint8)[visible]
+    beetles = tuple(Beetle(c, _box(visible == number)) for number, c in enumerate(found, start=1))
+    label_map = np.array([0, *found], np.uint8)[visible]
     return Picture(image, label_map, _block_mean(heads.astype(float)) > 0.5, beetles)
 
 
@@ -281,11 +285,13 @@ class ShapesSettings:
     """What a set on disk is made of.
 
     Attributes:
-        num_train: Pictures of ``ImageSets/Segmentation/train.txt``.
-        num_val: Pictures of ``ImageSets/Segmentation/val.txt``. They do not depend on ``num_train``.
+        num_train: Pictures of the split ``train``.
+        num_val: Pictures of the split ``val``. They do not depend on ``num_train``.
         size: Longer side of the pictures in pixels.
         seed: Seed of the set.
         version: Raised whenever the generator draws other pictures from the same seed.
+        classes: Which of the classes there are, in the order of their indices from 1 on.
+        layout: ``'voc'``, or ``'folder'`` for what ``configs/_base_/datasets/custom.py`` expects of one's own pictures.
     """
 
     num_train: int = 640
@@ -293,6 +299,12 @@ class ShapesSettings:
     size: int = 160
     seed: int = 0
     version: int = 1
+    classes: tuple[str, ...] = CLASSES[1:]
+    layout: Literal['voc', 'folder'] = 'voc'
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as they come back from a JSON file."""
+        return json.loads(json.dumps(asdict(self)))
 
 
 def write_shapes(
@@ -300,11 +312,12 @@ def write_shapes(
     settings: ShapesSettings = ShapesSettings(),
     on_picture: Callable[[int, int], None] = lambda done, total: None,
 ) -> bool:
-    """Write the set in the layout of PASCAL VOC 2012, unless it is there already.
+    """Write the set, unless it is there already. The folder appears complete or not at all.
 
-    ``JPEGImages/<id>.jpg``, ``SegmentationClass/<id>.png`` (palette PNGs of class indices, exact to the pixel and so
-    without a void border), ``Annotations/<id>.xml``, ``ImageSets/Segmentation/{train,val}.txt``. The folder appears
-    complete or not at all.
+    In the layout of PASCAL VOC 2012: ``JPEGImages/<id>.jpg``, ``SegmentationClass/<id>.png`` (palette PNGs of class
+    indices, exact to the pixel and so without a void border), ``Annotations/<id>.xml``,
+    ``ImageSets/Segmentation/{train,val}.txt``. As a plain folder: ``images/{train,val}/<id>.jpg``,
+    ``labels/{train,val}.csv`` and, for ``val`` alone, ``masks/val/<id>.png``.
 
     Args:
         root: Folder to write.
@@ -315,7 +328,8 @@ def write_shapes(
         Whether anything was written: False if the folder holds this very set.
 
     Raises:
-        ValueError: If the folder holds something else, or a number of pictures is below 1.
+        ValueError: If the folder holds something else, a number of pictures is below 1, or a class is none of
+            ``CLASSES``.
     """
     root = Path(root)
     if settings.num_train < 1 or settings.num_val < 1:
@@ -324,22 +338,46 @@ def write_shapes(
         'train': {f'train_{index:04d}': index for index in range(settings.num_train)},
         'val': {f'val_{index:04d}': _FIRST_VAL_INDEX + index for index in range(settings.num_val)},
     }
-    pictures = splits['train'] | splits['val']
-    if _is_complete(root, settings, pictures):
+    total = settings.num_train + settings.num_val
+    files = [path for split, names in splits.items() for name in names for path in _files(settings.layout, split, name)]
+    if _is_complete(root, settings, files):
         return False
     with atomic_write(root) as temporary:
-        for folder in ('JPEGImages', 'SegmentationClass', 'Annotations', 'ImageSets/Segmentation'):
-            (temporary / folder).mkdir(parents=True)
-        for done, (name, index) in enumerate(pictures.items(), start=1):
-            _write_picture(temporary, name, draw_picture(settings.seed, index, settings.size))
-            on_picture(done, len(pictures))
+        done = 0
         for split, names in splits.items():
-            (temporary / f'ImageSets/Segmentation/{split}.txt').write_text(''.join(f'{name}\n' for name in names))
-        (temporary / _MANIFEST).write_text(json.dumps(asdict(settings), indent=2) + '\n')
+            classes: dict[str, list[str]] = {}
+            for name, index in names.items():
+                picture = draw_picture(settings.seed, index, settings.size, settings.classes)
+                for path in _files(settings.layout, split, name):
+                    _write_file(temporary / path, picture, settings.classes)
+                present = sorted({beetle.class_index for beetle in picture.beetles})
+                classes[name] = [settings.classes[class_index - 1] for class_index in present]
+                done += 1
+                on_picture(done, total)
+            _write_list(temporary, settings.layout, split, classes)
+        (temporary / _MANIFEST).write_text(json.dumps(settings.as_json(), indent=2) + '\n')
     return True
 
 
-def _is_complete(root: Path, settings: ShapesSettings, names: Iterable[str]) -> bool:
+def _files(layout: str, split: str, name: str) -> list[str]:
+    """The files of a picture below the root."""
+    if layout == 'voc':
+        return [f'JPEGImages/{name}.jpg', f'SegmentationClass/{name}.png', f'Annotations/{name}.xml']
+    return [f'images/{split}/{name}.jpg', *([f'masks/{split}/{name}.png'] if split == 'val' else [])]
+
+
+def _write_list(root: Path, layout: str, split: str, classes: dict[str, list[str]]) -> None:
+    """List of a split's pictures, in a plain folder with their classes."""
+    if layout == 'voc':
+        path, text = root / f'ImageSets/Segmentation/{split}.txt', ''.join(f'{name}\n' for name in classes)
+    else:
+        rows = ''.join(f'{name}.jpg,{";".join(names)}\n' for name, names in classes.items())
+        path, text = root / f'labels/{split}.csv', f'image,labels\n{rows}'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _is_complete(root: Path, settings: ShapesSettings, paths: Iterable[str]) -> bool:
     """Whether the folder holds the set; False if there is nothing.
 
     Raises:
@@ -352,24 +390,28 @@ def _is_complete(root: Path, settings: ShapesSettings, names: Iterable[str]) -> 
         raise ValueError(
             f'{root}: holds something that is not the built-in data set (no {_MANIFEST}); name another folder'
         )
-    found = json.loads(manifest.read_text())
-    if found != asdict(settings):
-        raise ValueError(f'{root}: holds the set {found}, not {asdict(settings)}; delete it or name another folder')
-    paths = [f'{folder}/{name}{suffix}' for name in names for folder, suffix in _FILES]
+    # A set of before there were classes and layouts to choose has the default ones.
+    found = ShapesSettings().as_json() | json.loads(manifest.read_text())
+    if found != settings.as_json():
+        raise ValueError(f'{root}: holds the set {found}, not {settings.as_json()}; delete it or name another folder')
     missing = [path for path in paths if not (root / path).is_file()]
     if missing:
         raise ValueError(f'{root}: {len(missing)} files are missing, such as {missing[0]}; delete the folder')
     return True
 
 
-def _write_picture(root: Path, name: str, picture: Picture) -> None:
-    image, mask, annotation = (root / folder / f'{name}{suffix}' for folder, suffix in _FILES)
-    Image.fromarray(picture.image).save(image, quality=_JPEG_QUALITY, subsampling=0)  # colours as sharp as brightness
-    write_label_png(mask, picture.label_map, PALETTE)
-    annotation.write_bytes(voc_annotation(image.name, picture))
+def _write_file(path: Path, picture: Picture, classes: Sequence[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == '.jpg':  # colours as sharp as brightness
+        Image.fromarray(picture.image).save(path, quality=_JPEG_QUALITY, subsampling=0)
+    elif path.suffix == '.png':
+        colours = [PALETTE[CLASSES.index(name)] for name in classes]
+        write_label_png(path, picture.label_map, [PALETTE[0], *colours])
+    else:
+        path.write_bytes(voc_annotation(f'{path.stem}.jpg', picture, classes))
 
 
-def voc_annotation(file_name: str, picture: Picture) -> bytes:
+def voc_annotation(file_name: str, picture: Picture, classes: Sequence[str] = CLASSES[1:]) -> bytes:
     """Annotation of a picture as in PASCAL VOC: an XML file with its size, its objects and their boxes.
 
     Boxes are VOC's: the first pixel is 1, and the last pixel is part of the box.
@@ -383,7 +425,7 @@ def voc_annotation(file_name: str, picture: Picture) -> bytes:
     ET.SubElement(root, 'segmented').text = '1'
     for beetle in picture.beetles:
         item = ET.SubElement(root, 'object')
-        ET.SubElement(item, 'name').text = CLASSES[beetle.class_index]
+        ET.SubElement(item, 'name').text = classes[beetle.class_index - 1]
         ET.SubElement(item, 'difficult').text = '0'
         box = ET.SubElement(item, 'bndbox')
         left, top, right, bottom = beetle.box

@@ -225,3 +225,60 @@ def test_a_set_without_pictures_is_refused(tmp_path: Path) -> None:
 
 def test_settings_on_disk_are_readable(small_set: Path) -> None:
     assert json.loads((small_set / 'shapes.json').read_text())['size'] == 96
+
+
+def test_a_plain_folder_is_what_the_template_for_own_pictures_expects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes = ('dots', 'stripes')
+    settings = ShapesSettings(num_train=4, num_val=2, size=64, classes=classes, layout='folder')
+    root = tmp_path / 'pictures'
+    assert write_shapes(root, settings)
+    assert not write_shapes(root, settings)
+    assert sorted(path.name for path in root.iterdir()) == ['images', 'labels', 'masks', 'shapes.json']
+    assert [path.name for path in (root / 'masks').iterdir()] == ['val'], 'nobody draws masks of what he trains on'
+    rows = (root / 'labels/train.csv').read_text().splitlines()
+    assert rows[0] == 'image,labels' and len(rows) == 5
+
+    text = (CONFIG.parent / 'custom.py').read_text()
+    for before, after in (
+        ("('background', 'cat', 'dog')", str(('background', *classes))),
+        ("dict(json='labels/train.json')\nval", "dict(csv='labels/train.csv')\nval"),
+        ("dict(json='labels/val.json')", "dict(csv='labels/val.csv')"),
+    ):
+        assert text.count(before) == 1
+        text = text.replace(before, after)
+    (tmp_path / 'pictures.py').write_text(text)
+    monkeypatch.setenv('CUSTOM_ROOT', str(root))
+    config = Config.fromfile(tmp_path / 'pictures.py')
+    train, val = (DATASETS.build(config[name].dataset) for name in ('train_dataloader', 'test_dataloader'))
+    assert (len(train), len(val)) == (4, 2)
+    for index in range(4):
+        picture = draw_picture(0, index, 64, classes)
+        present = sorted({beetle.class_index - 1 for beetle in picture.beetles})
+        assert train.get_data_info(index)['image_labels'].tolist() == present
+    mask = Image.open(root / 'masks/val/val_0001.png')
+    np.testing.assert_array_equal(np.asarray(mask), draw_picture(0, 1_000_001, 64, classes).label_map)
+    assert mask.getpalette()[3:9] == [*PALETTE[CLASSES.index('dots')], *PALETTE[CLASSES.index('stripes')]]
+
+
+def test_all_classes_in_their_order_give_the_pictures_that_there_always_were() -> None:
+    some, every = draw_picture(0, 5, classes=CLASSES[1:]), draw_picture(0, 5)
+    np.testing.assert_array_equal(some.image, every.image)
+    assert draw_picture(0, 5, classes=('star',)).label_map.max() == 1
+
+
+@pytest.mark.parametrize('classes', [(), ('dots', 'dots'), ('dots', 'cats')])
+def test_classes_that_are_none_are_refused(classes: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match='different ones of stripes, rings, dots, checks, star'):
+        draw_picture(0, 0, classes=classes)
+
+
+def test_a_set_of_before_there_were_classes_to_choose_is_still_this_set(tmp_path: Path) -> None:
+    settings = ShapesSettings(num_train=1, num_val=1, size=64)
+    write_shapes(tmp_path / 'shapes', settings)
+    manifest = tmp_path / 'shapes/shapes.json'
+    old = json.loads(manifest.read_text())
+    del old['classes'], old['layout']
+    manifest.write_text(json.dumps(old))
+    assert not write_shapes(tmp_path / 'shapes', settings)
