@@ -1,7 +1,9 @@
-"""Turn a checkpoint of the published SIPE, or of the published IRN, into one for this package's ResNet-50 configs.
+"""Turns a checkpoint of the published SIPE, or of the published IRN, into one for this package's ResNet-50 configs.
 
-%(prog)s published.pth sipe_r50_voc12.pth
-sipe-mmseg test sipe_r50_1xb16-5e_voc12aug-512x512 sipe_r50_voc12.pth --tta
+    %(prog)s published.pth sipe_r50_voc12.pth
+    sipe-mmseg test sipe_r50_1xb16-5e_voc12aug-512x512 sipe_r50_voc12.pth --tta
+
+Nothing in the file is run while it is read, and no file is overwritten.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ COMMANDS = {
     'convert coco14': Command('convert_coco14', 'the instances of COCO 2014 to masks'),
     'mmseg': Command('mmseg_tool', 'any other tool of MMSegmentation', whole_errors=True),
 }
+
+_BROKEN_PIPE = 128 + 13  # what a shell makes of SIGPIPE
 
 _EXAMPLES = """\
 examples:
@@ -95,6 +98,9 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
     try:
         module = importlib.import_module(f'.{command.module}', __package__)
         return module.main(list(words), prog)
+    except BrokenPipeError:  # of `sipe-mmseg configs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return _BROKEN_PIPE
     except _MISTAKES as error:
         if command.whole_errors and not isinstance(error, CommandError):
             raise

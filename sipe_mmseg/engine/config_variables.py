@@ -19,12 +19,13 @@ class ConfigVariable:
 
 
 def config_variables(config: Config) -> list[ConfigVariable]:
-    """The variables that a config file and those it inherits from read, in their order.
+    """The variables that a config file and those it inherits from read, and whose values are in its settings.
 
-    MMEngine notes those that are set alone (``Config.env_variables``); these are all of them.
+    MMEngine notes those that are set alone (``Config.env_variables``); here are those with defaults, too.
     """
+    settings = str(config.to_dict())
     found: dict[str, ConfigVariable] = {}
     for name, default in _READ.findall(config.text):
         value = os.environ.get(name)
         found.setdefault(name, ConfigVariable(name, default if value is None else value, value is None))
-    return list(found.values())
+    return [variable for variable in found.values() if variable.value in settings]

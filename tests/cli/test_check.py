@@ -187,16 +187,17 @@ def test_options_of_folders_go_with_folders() -> None:
 
 @pytest.fixture
 def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_shapes(tmp_path / 'shapes', ShapesSettings(num_train=20, num_val=3, size=64))
-    monkeypatch.setenv('SHAPES_ROOT', str(tmp_path / 'shapes'))
+    write_shapes(tmp_path / 'data', ShapesSettings(num_train=20, num_val=3, size=64))
+    monkeypatch.setenv('SHAPES_ROOT', str(tmp_path / 'data'))
     monkeypatch.chdir(tmp_path)
-    return tmp_path / 'shapes'
+    return tmp_path / 'data'
 
 
 def test_a_config_and_its_data(shapes: Path, run: Callable) -> None:
     code, printed = run(SHAPES)
     assert code == 0, printed
     assert f'ok       SHAPES_ROOT={shapes} (from the environment)' in printed
+    assert 'RESNET50' not in printed  # which a base of it reads, and which decides nothing here
     assert 'ok       train: 20 images, 0 masks, 6 classes' in printed
     assert 'ok       val: 3 images, 3 masks, 6 classes' in printed
     assert 'ok       test: the same data set as val' in printed
@@ -246,8 +247,9 @@ def test_pseudo_labels_and_other_data_sets(shapes: Path, tmp_path: Path, run: Ca
     config = tmp_path / 'mine.py'
     config.write_text(
         "custom_imports = dict(imports=['sipe_mmseg'], allow_failed_imports=False)\n"
-        "dataset = dict(type='BaseSegDataset', data_root='shapes', ann_file='ImageSets/Segmentation/val.txt', "
-        "data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'), metainfo=dict(classes=('a', 'b')))\n"
+        "dataset = dict(type='BaseSegDataset', data_root='data', ann_file='ImageSets/Segmentation/val.txt', "
+        "data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'), "
+        "metainfo=dict(classes=('a', 'b')))\n"
         'train_dataloader = dict(batch_size=1, dataset=dataset)\n'
     )
     code, printed = run(config)
@@ -257,7 +259,7 @@ def test_pseudo_labels_and_other_data_sets(shapes: Path, tmp_path: Path, run: Ca
     (shapes / 'SegmentationClass/val_0002.png').unlink()
     code, printed = run(config)
     assert code == 1
-    assert 'problem  train: shapes/SegmentationClass/val_0002.png: no such mask' in printed
+    assert 'problem  train: data/SegmentationClass/val_0002.png: no such mask' in printed
 
 
 def test_a_pipeline(shapes: Path, run: Callable) -> None:

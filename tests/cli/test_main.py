@@ -54,7 +54,7 @@ def test_every_command_has_help_with_an_example(name: str, capfd: pytest.Capture
     printed = capfd.readouterr().out
     assert not code
     assert f'    sipe-mmseg {name}' in printed
-    assert '%' not in re.sub(r'(CAMs|score).*%', '', printed)
+    assert '%(' not in printed
 
 
 def test_nothing_and_what_is_no_command(capsys: pytest.CaptureFixture) -> None:
@@ -106,7 +106,7 @@ def test_errors_inside_tools_of_mmseg_are_shown_whole(tmp_path: Path, monkeypatc
     (tmp_path / 'broken.py').write_text('a = 1\n')
     monkeypatch.setattr(sys, 'argv', [])
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(AttributeError):
+    with pytest.raises(KeyError, match='model'):
         main(['train', 'broken.py'])
 
 
