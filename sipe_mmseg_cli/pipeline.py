@@ -77,6 +77,8 @@ def main(words: Sequence[str], prog: str) -> int:
             return 0
         pipeline.run(chosen, args.redo, again=args.only or ())
         print(f'\n{pipeline.table()}\n\n{pipeline.work_dir}/summary.json')
+    except BrokenPipeError:  # of `... --list | head`
+        raise
     except (OSError, RuntimeError, ValueError) as error:
         print(f'\n{error}', file=sys.stderr)
         return 1
