@@ -32,13 +32,13 @@ from ..datasets.equal_size_batches import equal_size_batches
 from ..datasets.image_files import MIN_SIDE, SHOWN_PROBLEMS, image_size, sample_problem, size_problem
 from ..datasets.label_files import write_label_png
 from ..datasets.palette import voc_palette
+from ..engine.config_lookup import find_checkpoint, find_config
 from ..engine.model_state import evaluating, unwrapped
 from ..engine.splits import without_masks
 from ..models import SIPESegmentor
 from ..models.prototypes import resize_bilinear
 from ..models.sipe_segmentor import resize_classes
 from ..visualization import prediction_panel
-from .config_lookup import find_checkpoint, find_config
 from .image_source import ImageSource, Labels, as_path, image_sources
 from .prediction import Predictions, to_prediction
 
@@ -193,6 +193,62 @@ class SIPEInferencer(BaseInferencer):
             TypeError: If ``labels`` has a wrong form.
             ValueError: If an argument has a wrong value, or a label is no class.
         """
+        failed: dict[str, str] = {}
+        images = self._inputs_to_list(inputs)
+        done = list(
+            self._predict(
+                images,
+                failed,
+                return_datasamples=return_datasamples,
+                batch_size=batch_size,
+                return_vis=return_vis,
+                show=show,
+                wait_time=wait_time,
+                out_dir=out_dir,
+                img_out_dir=img_out_dir,
+                pred_out_dir=pred_out_dir,
+                labels=labels,
+                channel_order=channel_order,
+                tta=tta,
+            )
+        )
+        _log_summary(len(done), len(images), failed)
+        done.sort(key=lambda row: row[0])
+        return Predictions([row[1] for row in done], [picture for row in done for picture in row[2]], failed)
+
+    def stream(self, inputs: Any, failed: dict[str, str], **options: Any) -> Iterator[Any]:
+        """Predict images one after the other and keep none: for more of them than there is memory.
+
+        Args:
+            inputs: As in :meth:`__call__`.
+            failed: Receives a message for each image that cannot be predicted, by its path.
+            **options: Arguments of :meth:`__call__`, ``return_vis`` aside.
+
+        Yields:
+            The prediction of each image as soon as it is there; with a ``batch_size`` above 1 in another order than
+            the inputs'. Errors as in :meth:`__call__`.
+        """
+        for _, prediction, _ in self._predict(inputs, failed, **options):
+            yield prediction
+
+    def _predict(
+        self,
+        inputs: Any,
+        failed: dict[str, str],
+        *,
+        return_datasamples: bool = False,
+        batch_size: int = 1,
+        return_vis: bool = False,
+        show: bool = False,
+        wait_time: float = 0,
+        out_dir: str | os.PathLike[str] = '',
+        img_out_dir: str = 'vis',
+        pred_out_dir: str = 'pred',
+        labels: Labels = None,
+        channel_order: Literal['bgr', 'rgb'] = 'bgr',
+        tta: bool | None = None,
+    ) -> Iterator[tuple[int, Any, list[ByteImage]]]:
+        """Place, prediction and picture, if there is to be one, of each image that can be predicted."""
         if channel_order not in ('bgr', 'rgb'):
             raise ValueError(f"channel_order must be 'bgr' or 'rgb', not {channel_order!r}")
         if batch_size < 1:
@@ -209,8 +265,6 @@ class SIPEInferencer(BaseInferencer):
         self.num_arrays += sum(not isinstance(image, str) for image in images)
         folders = {name: Path(out_dir, name) if out_dir else None for name in (img_out_dir, pred_out_dir)}
 
-        failed: dict[str, str] = {}
-        done: dict[int, tuple[Any, list[ByteImage]]] = {}
         with evaluating(self.model):
             for batch in self.preprocess(sources, batch_size, tta=tta, channel_order=channel_order, failed=failed):
                 try:
@@ -240,10 +294,7 @@ class SIPEInferencer(BaseInferencer):
                     pred_out_dir=folders[pred_out_dir],
                 )
                 for row, (source, _) in enumerate(batch.loaded):
-                    done[source.place] = (found['predictions'][row], found['visualization'][row : row + 1])
-        _log_summary(len(done), len(sources), failed)
-        rows = [done[place] for place in sorted(done)]
-        return Predictions([row[0] for row in rows], [picture for row in rows for picture in row[1]], failed)
+                    yield source.place, found['predictions'][row], found['visualization'][row : row + 1]
 
     def preprocess(  # type: ignore[override]
         self,

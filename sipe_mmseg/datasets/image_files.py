@@ -224,6 +224,20 @@ def sample_problem(
     return None
 
 
+def same_id_problems(folder: ImageFolder, images: Sequence[str]) -> list[str]:
+    """One line for each image that differs from another one in its suffix only.
+
+    Their masks, labels by id and results would be the same files.
+    """
+    by_id: dict[str, str] = {}
+    problems = []
+    for image in images:
+        other = by_id.setdefault(folder.image_id(image), image)
+        if other != image:
+            problems.append(f'{folder.full_path(image)}: differs from {other} in its suffix only; rename one of them')
+    return problems
+
+
 def raise_problems(problems: Sequence[str], subject: str) -> None:
     """Raises one error that counts the problems and shows the first of them; does nothing if there are none.
 

@@ -80,6 +80,31 @@ def read_voc_xml(folder: str, classes: Sequence[str], image_ids: Iterable[str]) 
     return labels
 
 
+def read_label_file(path: str, classes: Sequence[str]) -> Labels:
+    """Reads a label file of either form that names its images, by :func:`read_json` or :func:`read_csv`.
+
+    Raises:
+        ValueError: If its name ends otherwise.
+    """
+    return (read_csv if _label_format(path) == 'csv' else read_json)(path, classes)
+
+
+def read_class_names(path: str) -> dict[str, list[str]]:
+    """Reads which names a JSON or CSV label file has for which image, whatever the classes are.
+
+    Returns:
+        Names of the classes by key as written; those of a repeated key together.
+    """
+    names: dict[str, list[str]] = {}
+    rows = _csv_names(path, None) if _label_format(path) == 'csv' else _json_names(path)
+    for where, key, found in rows:
+        for name in found:
+            if not isinstance(name, str):
+                raise TypeError(f'{where}: labels are names of classes, not {name!r}')
+        names.setdefault(key, []).extend(found)
+    return names
+
+
 def read_json(path: str, classes: Sequence[str]) -> Labels:
     """Reads ``{"image id, file name or relative path": ["class", ...], ...}``.
 
@@ -88,14 +113,8 @@ def read_json(path: str, classes: Sequence[str]) -> Labels:
     Returns:
         Labels by key as written.
     """
-    content = load_json(path, object_pairs_hook=_Object)
-    if not isinstance(content, _Object):
-        raise TypeError(f'{path}: must be one object {{"image": ["class", ...], ...}}, not {_shown(content)}')
     labels: Labels = {}
-    for key, names in content:
-        where = f'{path}, key {key!r}'
-        if isinstance(names, _Object) or not isinstance(names, list):
-            raise TypeError(f'{where}: the value must be a list of class names, not {_shown(names)}')
+    for where, key, names in _json_names(path):
         indices = foreground_indices(names, classes, where)
         if labels.setdefault(key, indices) != indices:
             raise ValueError(
@@ -114,31 +133,7 @@ def read_csv(path: str, classes: Sequence[str]) -> Labels:
     Returns:
         Labels by the image column as written.
     """
-    rows = _csv_rows(path)
-    line, header = next(rows, (1, []))
-    if not header or header[0] != 'image' or len(header) < 2:
-        raise ValueError(
-            f'{path}, line {line}: the header must be "image,labels" or "image,<class>,<class>,...",'
-            f' not {",".join(header)!r}'
-        )
-    one_hot = header[1:] != ['labels'] or 'labels' in classes
-    if one_hot:
-        _check_columns(header[1:], classes, f'{path}, line {line}')
-    labels: Labels = {}
-    lines: dict[str, int] = {}
-    for line, row in rows:
-        where = f'{path}, line {line}'
-        if len(row) != len(header):
-            raise ValueError(f'{where}: {len(row)} cells, but the header has {len(header)}')
-        key, cells = row[0], row[1:]
-        if not key:
-            raise ValueError(f'{where}: the image is not named')
-        if key in lines:
-            raise ValueError(f'{where}: image {key!r} is already on line {lines[key]}')
-        lines[key] = line
-        names = _marked(cells, header[1:], where) if one_hot else _separated(cells[0])
-        labels[key] = foreground_indices(names, classes, where)
-    return labels
+    return {key: foreground_indices(names, classes, where) for where, key, names in _csv_names(path, classes)}
 
 
 def read_class_folders(root: str, paths: Iterable[str], classes: Sequence[str]) -> tuple[Labels, dict[str, str]]:
@@ -333,6 +328,57 @@ def _wrong_name(name: str, classes: Sequence[str]) -> str:
     close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
     hint = f'; did you mean {by_lower_case[close[0]]!r}?' if close else '.'
     return f'{name!r} is not a class{hint} {listed}'
+
+
+def _label_format(path: str) -> str:
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in ('.json', '.csv'):
+        raise ValueError(f'{path}: a label file ends with .json or .csv, not {suffix or "without a suffix"}')
+    return suffix[1:]
+
+
+def _json_names(path: str) -> Iterator[tuple[str, str, list[Any]]]:
+    """Where it stands, key and names of every image of a JSON label file, as they are there."""
+    content = load_json(path, object_pairs_hook=_Object)
+    if not isinstance(content, _Object):
+        raise TypeError(f'{path}: must be one object {{"image": ["class", ...], ...}}, not {_shown(content)}')
+    for key, names in content:
+        where = f'{path}, key {key!r}'
+        if isinstance(names, _Object) or not isinstance(names, list):
+            raise TypeError(f'{where}: the value must be a list of class names, not {_shown(names)}')
+        yield where, key, names
+
+
+def _csv_names(path: str, classes: Sequence[str] | None) -> Iterator[tuple[str, str, list[str]]]:
+    """Where it stands, image and names of every line of a CSV label file.
+
+    Args:
+        path: The file.
+        classes: All classes, background first, for which a table of 0 and 1 must have columns; None takes its columns
+            for the classes.
+    """
+    rows = _csv_rows(path)
+    line, header = next(rows, (1, []))
+    if not header or header[0] != 'image' or len(header) < 2:
+        raise ValueError(
+            f'{path}, line {line}: the header must be "image,labels" or "image,<class>,<class>,...",'
+            f' not {",".join(header)!r}'
+        )
+    one_hot = header[1:] != ['labels'] or (classes is not None and 'labels' in classes)
+    if one_hot and classes is not None:
+        _check_columns(header[1:], classes, f'{path}, line {line}')
+    lines: dict[str, int] = {}
+    for line, row in rows:
+        where = f'{path}, line {line}'
+        if len(row) != len(header):
+            raise ValueError(f'{where}: {len(row)} cells, but the header has {len(header)}')
+        key, cells = row[0], row[1:]
+        if not key:
+            raise ValueError(f'{where}: the image is not named')
+        if key in lines:
+            raise ValueError(f'{where}: image {key!r} is already on line {lines[key]}')
+        lines[key] = line
+        yield where, key, _marked(cells, header[1:], where) if one_hot else _separated(cells[0])
 
 
 def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:

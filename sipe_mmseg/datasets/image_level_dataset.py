@@ -13,7 +13,7 @@ from mmseg.registry import DATASETS
 
 from ..refinement.label_values import IGNORE_INDEX
 from . import image_labels
-from .image_files import MIN_SIDE, ImageFolder, check_samples, first_few, raise_problems
+from .image_files import MIN_SIDE, ImageFolder, check_samples, first_few, raise_problems, same_id_problems
 from .image_labels import Labels, class_names
 from .palette import voc_palette
 from .sampler import sample_randomness
@@ -168,7 +168,7 @@ class ImageLevelDataset(BaseSegDataset):
         images = self._read_ann_file(folder, problems) if self.ann_file else folder.paths
         sources, copies = self._read_sources(folder, images, problems)
         images = list(dict.fromkeys(copies.get(image, image) for image in images))
-        problems += _same_id(folder, images)
+        problems += same_id_problems(folder, images)
         data_list = []
         unlabelled = []
         for image in images:
@@ -330,14 +330,3 @@ class ImageLevelDataset(BaseSegDataset):
         seconds = time.perf_counter() - start
         print_log(f'{type(self).__name__}: checked the files of {len(samples)} images in {seconds:.1f} s', 'current')
         return problems
-
-
-def _same_id(folder: ImageFolder, images: Sequence[str]) -> list[str]:
-    """Images that differ in their suffix only: their masks, labels by id and results would be the same files."""
-    by_id: dict[str, str] = {}
-    problems = []
-    for image in images:
-        other = by_id.setdefault(folder.image_id(image), image)
-        if other != image:
-            problems.append(f'{folder.full_path(image)}: differs from {other} in its suffix only; rename one of them')
-    return problems

@@ -3,6 +3,7 @@
 import os
 import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import mmseg
@@ -32,19 +33,23 @@ def find_mmseg_tool(name: str) -> Path:
     )
 
 
-def run_mmseg_tool(name: str) -> None:
-    """Run a script of MMSegmentation with this process's command line, as ``python tools/<name>`` does.
+def run_mmseg_tool(name: str, words: Sequence[str]) -> None:
+    """Run a script of MMSegmentation in this process, as ``python tools/<name> <words>`` does.
 
     Several processes without a GPU (``torchrun``) get what MMEngine 0.10.7 lacks for them, see
     :func:`~sipe_mmseg.engine.processes.join_processes_without_gpu`; and they end with the launcher, however that ends.
+
+    Args:
+        name: File name, or path below ``tools``.
+        words: The command line after it.
 
     Raises:
         FileNotFoundError: This installation of MMSegmentation comes without its tools.
     """
     script = find_mmseg_tool(name)
-    if {'pytorch', '--launcher=pytorch'} & set(sys.argv) and 'WORLD_SIZE' in os.environ:
+    sys.argv = [str(script), *words]
+    if {'pytorch', '--launcher=pytorch'} & set(words) and 'WORLD_SIZE' in os.environ:
         end_with_parent()
         if not torch.cuda.is_available():
             sys.argv += join_processes_without_gpu()
-    sys.argv[0] = str(script)
     runpy.run_path(str(script), run_name='__main__')

@@ -25,6 +25,7 @@ from mmengine.config import Config
 
 from ..datasets.atomic_write import atomic_write
 from ..datasets.result_folder import changed_settings, file_digest
+from .config_lookup import find_script
 from .processes import end_with_parent
 
 _STOPPED = (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
@@ -74,10 +75,12 @@ class Stage:
     def command(self) -> list[str]:
         """The command with the contents of its ``@file`` words, Python scripts after the Python that runs this.
 
+        ``tools/...`` and ``configs/...`` that are not in the working directory are those that are installed.
+
         Raises:
             FileNotFoundError: If such a file is not there.
         """
-        words = [self._filled(word) for word in self.words]
+        words = [_found(self._filled(word)) for word in self.words]
         return [sys.executable, *words] if words[0].endswith('.py') else words
 
     def environment(self) -> dict[str, str]:
@@ -105,9 +108,14 @@ class Stage:
 
     def shell(self) -> str:
         """The command as one would type it."""
-        words = [_quoted(word) for word in self.words]
+        words = [_quoted(_found(word)) for word in self.words]
         python = ['python'] if self.words[0].endswith('.py') else []
         return ' '.join([f'{name}={_quoted(value)}' for name, value in self.env.items()] + python + words)
+
+
+def _found(word: str) -> str:
+    """The word, or the installed file that it means."""
+    return find_script(word) if _is_python_file(word) else word
 
 
 def _quoted(word: str) -> str:
@@ -318,7 +326,7 @@ class Pipeline:
         others = []
         for stage in waiting:
             for path in stage.code():
-                there = Path(path).is_file() or (not path.endswith('.py') and shutil.which(path) is not None)
+                there = Path(_found(path)).is_file() or (not path.endswith('.py') and shutil.which(path) is not None)
                 if not there and not any(each.makes_path(path) for each in self.stages):
                     files.setdefault(path, f'  {path}, which {stage.name} runs')
             for need in stage.needs:
@@ -336,8 +344,8 @@ class Pipeline:
         lines = [*others, *files.values()]
         if files:
             lines.append(
-                f'Paths are relative to the working directory, {Path.cwd()}: a pipeline is run from the root of the '
-                'repository'
+                f'Paths are relative to the working directory, {Path.cwd()}; tools and configs may also be those that '
+                'are installed'
             )
         if lines:
             raise FileNotFoundError('not there:\n' + '\n'.join(dict.fromkeys(lines)))
@@ -433,12 +441,12 @@ class Pipeline:
         return self._contents[path]
 
     def _config_paths(self, stage: Stage) -> list[str]:
-        return [path for path in stage.configs() if Path(path).is_file()]
+        return [path for path in stage.configs() if Path(_found(path)).is_file()]
 
     def _config(self, path: str, stage: Stage) -> Any:
         key = (path, tuple(sorted(stage.env.items())), stage.ignores)
         if key not in self._configs:
-            self._configs[key] = _decisive(path, stage.env, (*_UNDECISIVE, *stage.ignores))
+            self._configs[key] = _decisive(_found(path), stage.env, (*_UNDECISIVE, *stage.ignores))
         return self._configs[key]
 
     def _changed(self, stage: Stage, record: Mapping[str, Any]) -> list[str]:

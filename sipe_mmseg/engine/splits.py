@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -11,28 +10,6 @@ from mmseg.registry import DATASETS
 
 # Transforms that load masks whether or not the data set has any.
 _MASK_LOADERS = ('LoadAnnotations',)
-
-
-def load_config(name: str, shipped: Path, options: dict[str, Any] | None = None) -> Config:
-    """Load a config file, or the shipped data set config of that name.
-
-    Args:
-        name: Path of a config file, or ``voc12``, ``coco14`` and so on.
-        shipped: Folder of the shipped data set configs.
-        options: What to change in it (``--cfg-options``).
-
-    Raises:
-        FileNotFoundError: If it is neither.
-    """
-    by_name = shipped / f'{name}.py'
-    path = by_name if '/' not in name and by_name.is_file() and not Path(name).is_file() else Path(name)
-    if not path.is_file():
-        names = ', '.join(sorted(each.stem for each in shipped.glob('*.py') if '_' not in each.stem))
-        raise FileNotFoundError(f'{name}: no such config file, and none of the shipped data sets ({names})')
-    config = Config.fromfile(str(path))
-    if options:
-        config.merge_from_dict(options)
-    return config
 
 
 def split_config(config: Config, split: str | None) -> ConfigDict:

@@ -199,7 +199,8 @@ class TestRun:
             run(config)
         assert str(caught.value) == (
             'not there:\n  elsewhere, which a reads\n  weights.pth, which c reads\n'
-            f'Paths are relative to the working directory, {place}: a pipeline is run from the root of the repository'
+            f'Paths are relative to the working directory, {place}; tools and configs may also be those that are '
+            'installed'
         )
         assert ran() == ''
 

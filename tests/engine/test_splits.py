@@ -5,31 +5,25 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config, ConfigDict
 
-from sipe_mmseg.engine.splits import build_dataset, load_config, split_config, without_masks
+from sipe_mmseg.engine.config_lookup import find_dataset_config
+from sipe_mmseg.engine.splits import build_dataset, split_config, without_masks
 
-SHIPPED = Path(__file__).parents[2] / 'configs/_base_/datasets'
 
-
-def test_config_by_name_or_by_path(tmp_path: Path) -> None:
-    options = {'test_dataloader.dataset.data_root': 'here'}
-    assert load_config('voc12', SHIPPED, options).test_dataloader.dataset.data_root == 'here'
-    (tmp_path / 'mine.py').write_text('a = 1')
-    assert load_config(str(tmp_path / 'mine.py'), SHIPPED).a == 1
-    with pytest.raises(FileNotFoundError, match=r'voc13: no such config .* \(coco14, custom, shapes, voc12\)'):
-        load_config('voc13', SHIPPED)
+def shipped(name: str) -> Config:
+    return Config.fromfile(find_dataset_config(name))
 
 
 def test_split_is_a_list_or_what_the_config_calls_so() -> None:
-    config = load_config('voc12', SHIPPED)
+    config = shipped('voc12')
     assert split_config(config, None) == config.test_dataloader.dataset
     assert split_config(config, 'trainaug').ann_file == 'trainaug'
-    coco = load_config('coco14', SHIPPED)
+    coco = shipped('coco14')
     assert split_config(coco, 'val2014').data_prefix == dict(img_path='val2014', seg_map_path='masks/val2014')
     assert split_config(coco, 'val2014').labels == dict(coco='annotations/instances_val2014.json')
     # Each split is whole: what one has does not linger in another.
     assert split_config(coco, 'train2014') == coco.test_dataloader.dataset
-    assert split_config(load_config('shapes', SHIPPED), 'train').ann_file == 'ImageSets/Segmentation/train.txt'
-    custom = load_config('custom', SHIPPED)
+    assert split_config(shipped('shapes'), 'train').ann_file == 'ImageSets/Segmentation/train.txt'
+    custom = shipped('custom')
     assert split_config(custom, 'val') == custom.test_dataloader.dataset
     assert 'seg_map_path' not in split_config(custom, 'train').data_prefix
 

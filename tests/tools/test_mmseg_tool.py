@@ -54,8 +54,8 @@ def test_browse_dataset_draws_what_our_configs_train_on(
     monkeypatch.setenv('SHAPES_ROOT', str(tmp_path / 'shapes'))
     monkeypatch.setenv('PSEUDO_LABELS', str(tmp_path / 'shapes' / 'SegmentationClass'))
     arguments = [str(ROOT / config), '--output-dir', str(tmp_path / 'out'), '--not-show']
-    monkeypatch.setattr('sys.argv', ['mmseg_tool.py', *arguments])
-    run_mmseg_tool('analysis_tools/browse_dataset.py')
+    monkeypatch.setattr('sys.argv', [])  # which the tool changes
+    run_mmseg_tool('analysis_tools/browse_dataset.py', arguments)
     written = sorted((tmp_path / 'out').iterdir())
     assert [path.name for path in written] == ['train_0000.jpg', 'train_0001.jpg']
     # A SIPE config crops to 160 x 160 and has labels, for which there is room below; the other crops what is there.

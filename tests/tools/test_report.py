@@ -62,5 +62,5 @@ def test_mistakes_leave_no_page(labels: Path, tmp_path: Path, capsys: pytest.Cap
     assert '5 of 5 images have no .npz file' in capsys.readouterr().err
     assert run(*arguments, '--cams', '--cam-dir', labels) == 2
     assert run(*arguments, '--max-images', 0) == 2
-    assert '--max-images must be at least 1' in capsys.readouterr().err
+    assert '--max-images: must be at least 1' in capsys.readouterr().err
     assert not out.exists()

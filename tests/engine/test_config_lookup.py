@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from sipe_mmseg.apis import config_lookup, find_checkpoint, find_config
+from sipe_mmseg.engine import config_lookup
+from sipe_mmseg.engine.config_lookup import (
+    find_checkpoint,
+    find_config,
+    find_dataset_config,
+    find_script,
+    shipped_names,
+    shipped_tools,
+)
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SHAPES = 'sipe_r18_1xb16-6e_shapes-160x160'
@@ -63,3 +71,36 @@ def test_last_checkpoint_is_followed_even_if_the_folder_has_moved(tmp_path: Path
         find_checkpoint(tmp_path)
     (tmp_path / 'epoch_5.pth').touch()
     assert find_checkpoint(tmp_path) == tmp_path / 'epoch_5.pth'
+
+
+def test_data_sets_come_before_pipelines_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_dataset_config('voc12') == CONFIGS / '_base_/datasets/voc12.py'
+    assert find_config('voc12') == CONFIGS / 'pipelines/voc12.py'
+    assert find_dataset_config(SHAPES) == CONFIGS / 'sipe' / f'{SHAPES}.py'
+    (tmp_path / 'mine.py').touch()
+    assert find_dataset_config('mine.py') == Path('mine.py')
+    with pytest.raises(
+        FileNotFoundError,
+        match=r'voc13: no such config file .* The shipped data sets are coco14, custom, shapes, voc12$',
+    ):
+        find_dataset_config('voc13')
+
+
+def test_names_belong_to_one_config_each() -> None:
+    paths = [path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts]
+    assert sorted(shipped_names().values()) == sorted(paths)
+
+
+def test_scripts_of_the_working_directory_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    train = str(shipped_tools() / 'train.py')
+    assert find_script('tools/train.py') == train
+    assert find_script('configs/pipelines/voc12.py') == str(CONFIGS / 'pipelines/voc12.py')
+    for path in ('tools/fly.py', 'train.py', 'elsewhere/train.py', '/tools/train.py'):
+        assert find_script(path) == path
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools/train.py').touch()
+    assert find_script('tools/train.py') == 'tools/train.py'
+    monkeypatch.setattr(config_lookup, '_PACKAGE', tmp_path / 'nowhere' / 'sipe_mmseg')
+    assert find_script('tools/test.py') == 'tools/test.py'

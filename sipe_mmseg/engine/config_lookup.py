@@ -1,0 +1,157 @@
+"""Configs by path, work directory or name, the checkpoint of a work directory, and where configs and tools are."""
+
+import difflib
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parents[1]
+_MARKS = {'configs': 'sipe', 'tools': 'train.py'}  # what tells our folder from another one of that name
+
+
+def find_config(source: str | os.PathLike[str]) -> Path:
+    """The config file that a path, a work directory or a name stands for.
+
+    Args:
+        source: Path of a config file; or a work directory, in which training leaves a copy of its config; or the name
+            of a shipped config, with or without ``.py``, such as ``sipe_r50_1xb16-5e_voc12aug-512x512``.
+
+    Raises:
+        FileNotFoundError: If it is none of these.
+        ValueError: If a work directory has several configs.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    if path.is_dir():
+        return _config_of_work_dir(path)
+    if path.name == str(source) and path.suffix in ('', '.py'):
+        return _shipped_config(path.stem)
+    raise FileNotFoundError(f'{source}: there is neither a config file nor a work directory of this name')
+
+
+def find_dataset_config(source: str | os.PathLike[str]) -> Path:
+    """The config file of a data set: ``voc12`` and the other shipped data sets, or anything :func:`find_config` knows.
+
+    Raises:
+        FileNotFoundError: If it is none of these.
+        ValueError: As :func:`find_config`.
+    """
+    path = Path(source)
+    datasets = _shipped_datasets()
+    if path.name in datasets and path.name == str(source) and not path.is_file():
+        return datasets[path.name]
+    try:
+        return find_config(source)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{error}. The shipped data sets are {", ".join(sorted(datasets))}') from error
+
+
+def find_script(path: str) -> str:
+    """The Python file that a pipeline calls ``tools/...`` or ``configs/...``: in the working directory, or as shipped.
+
+    Args:
+        path: Any path.
+
+    Returns:
+        Path of the shipped file if there is one and none in the working directory, else ``path`` itself.
+    """
+    folder, _, rest = path.partition('/')
+    if folder in _MARKS and not Path(path).exists():
+        try:
+            shipped = _shipped(folder) / rest
+        except FileNotFoundError:
+            return path
+        return str(shipped) if shipped.is_file() else path
+    return path
+
+
+def find_checkpoint(work_dir: str | os.PathLike[str]) -> Path:
+    """The checkpoint that a work directory's ``last_checkpoint`` names; where the folder was moved, the one beside it.
+
+    Raises:
+        FileNotFoundError: If there is no ``last_checkpoint``, or no file of that name.
+    """
+    note = Path(work_dir).expanduser() / 'last_checkpoint'
+    if not note.is_file():
+        raise FileNotFoundError(
+            f'{work_dir}: has no last_checkpoint, which training writes with its first checkpoint: name the checkpoint'
+        )
+    named = Path(note.read_text().strip())
+    for path in (named, note.parent / named.name):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f'{note}: names {named}, but there is no such file, nor {named.name} beside it: name the checkpoint'
+    )
+
+
+def shipped_configs() -> Path:
+    """The folder of configs beside the package (in the repository) or inside it (``.mim``, in a wheel).
+
+    Raises:
+        FileNotFoundError: If this installation came without configs.
+    """
+    return _shipped('configs')
+
+
+def shipped_tools() -> Path:
+    """The folder of tools beside the package (in the repository) or inside it (``.mim``, in a wheel).
+
+    Raises:
+        FileNotFoundError: If this installation came without tools.
+    """
+    return _shipped('tools')
+
+
+def shipped_names() -> dict[str, Path]:
+    """The shipped configs, pipelines among them, by the names that :func:`find_config` knows them by.
+
+    Raises:
+        FileNotFoundError: If this installation came without configs.
+    """
+    root = shipped_configs()
+    return {path.stem: path for path in sorted(root.rglob('*.py')) if '_base_' not in path.parts}
+
+
+def _shipped(folder: str) -> Path:
+    places = [_PACKAGE / '.mim' / folder, _PACKAGE.parent / folder]
+    for place in places:
+        if (place / _MARKS[folder]).exists():
+            return place
+    raise FileNotFoundError(
+        f'this installation of sipe_mmseg comes without {folder}: looked in {places[0]} and {places[1]}. '
+        'Install the wheel, or give the path of a file'
+    )
+
+
+def _shipped_datasets() -> dict[str, Path]:
+    """Data sets for SIPE by name; the others, such as ``voc12_irn``, are parts of those for later stages."""
+    try:
+        folder = shipped_configs() / '_base_' / 'datasets'
+    except FileNotFoundError:
+        return {}
+    return {path.stem: path for path in folder.glob('*.py') if '_' not in path.stem}
+
+
+def _config_of_work_dir(folder: Path) -> Path:
+    configs = sorted(folder.glob('*.py'))
+    if not configs:
+        raise FileNotFoundError(
+            f'{folder}: has no config file; training leaves a copy of its own in its work directory'
+        )
+    if len(configs) > 1:
+        names = ', '.join(path.name for path in configs)
+        raise ValueError(f'{folder}: has {len(configs)} config files ({names}): name the one to use')
+    return configs[0]
+
+
+def _shipped_config(name: str) -> Path:
+    try:
+        known = shipped_names()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{name}: no such config file or work directory, and {error}') from error
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f'did you mean {close[0]!r}?' if close else f'they are in {shipped_configs()}'
+        raise FileNotFoundError(f'{name}: no such config file or work directory, and no shipped config; {hint}')
+    return known[name]

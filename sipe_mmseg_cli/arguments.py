@@ -1,0 +1,123 @@
+"""Arguments that several commands have, and what they stand for."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # importing these takes seconds
+    from mmengine.config import Config
+    from mmseg.datasets import BaseSegDataset
+
+
+def command_parser(prog: str, doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose help shows a module's docstring, in which ``%(prog)s`` is how the command was started."""
+    return argparse.ArgumentParser(prog=prog, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """CONFIG and CHECKPOINT."""
+    parser.add_argument('config', help='config of the model: a file, a work directory or the name of a shipped one')
+    parser.add_argument(
+        'checkpoint', nargs='?', help='checkpoint of the model (default: the last one of a work directory)'
+    )
+
+
+def add_dataset(parser: argparse.ArgumentParser, name: str = '--dataset', required: bool = True) -> None:
+    """The data set by its config; ``name`` without dashes makes it a word of its own place."""
+    options: dict[str, Any] = {'required': required, 'metavar': 'CONFIG'} if name.startswith('-') else {}
+    parser.add_argument(
+        name,
+        **options,
+        help='config with the data set: a file, a work directory, or the name of a shipped one: voc12, coco14, ...',
+    )
+
+
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """--split."""
+    parser.add_argument(
+        '--split', help="split of the config's test data set: a name in its `splits`, or a list (default: as it is)"
+    )
+
+
+def add_config_changes(parser: argparse.ArgumentParser) -> None:
+    """--cfg-options, as all tools of OpenMMLab have it."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        type=_change,
+        default=[],
+        metavar='KEY=VALUE',
+        help='changes to the config',
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if not re.fullmatch(r'\d+', text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, not {text!r}')
+    return int(text)
+
+
+def read_config(path: str | Path, changes: Sequence[str] = ()) -> 'Config':
+    """Load a config, make the changes of the command line, and say in which registries its names are."""
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+
+    import sipe_mmseg  # noqa: F401  # registers everything
+
+    config = Config.fromfile(str(path))
+    config.merge_from_dict(parse_changes(changes))
+    init_default_scope(config.get('default_scope') or 'mmseg')
+    return config
+
+
+def parse_changes(words: Sequence[str]) -> dict[str, Any]:
+    """The values of ``--cfg-options``, read as MMEngine reads them."""
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    return parser.parse_args(['--cfg-options', *words] if words else []).cfg_options
+
+
+def find_model(config: str, checkpoint: str | None) -> tuple[Path, str]:
+    """Config file and checkpoint; without a checkpoint the last one of the work directory that ``config`` is.
+
+    Raises:
+        FileNotFoundError: If there is no such config, or no checkpoint in the work directory.
+        ValueError: If no checkpoint is named, and ``config`` is no work directory.
+    """
+    from sipe_mmseg.engine.config_lookup import find_checkpoint, find_config
+
+    path = find_config(config)
+    if checkpoint is None:
+        if not Path(config).expanduser().is_dir():
+            raise ValueError(f'{config}: name a checkpoint as well; only a work directory has one of its own')
+        checkpoint = str(find_checkpoint(config))
+    return path, checkpoint
+
+
+def load_dataset(name: str, split: str | None, changes: Sequence[str], masks: bool = True) -> 'BaseSegDataset':
+    """Build the data set that ``--dataset``, ``--split`` and ``--cfg-options`` stand for.
+
+    Args:
+        name: Config of it, or name of a shipped data set.
+        split: As in :func:`~sipe_mmseg.engine.splits.split_config`.
+        changes: Changes to the config.
+        masks: Whether it may have masks.
+    """
+    from sipe_mmseg.engine.config_lookup import find_dataset_config
+    from sipe_mmseg.engine.splits import build_dataset, split_config, without_masks
+
+    config = read_config(find_dataset_config(name), changes)
+    dataset = split_config(config, split)
+    return build_dataset(dataset if masks else without_masks(dataset), config.get('splits', {}))
+
+
+def _change(text: str) -> str:
+    if '=' not in text:
+        raise argparse.ArgumentTypeError(f'must be KEY=VALUE, such as model.test_cfg.mirror=True, not {text!r}')
+    return text

@@ -1,0 +1,60 @@
+"""Draws the maps of other methods beside ours (image, CAM, IS-CAM, each method), and scores them where there are masks.
+
+    %(prog)s CONFIG CHECKPOINT --methods GradCAM LayerCAM EigenCAM --out work_dirs/compared
+
+The methods are those of pytorch-grad-cam (pip install grad-cam) on our classifier, at one scale. mIoU is that of the
+threshold which suits the masks of these very images best: an upper bound, not a result. IS-CAM needs no threshold.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from .arguments import add_config_changes, add_model, command_parser, find_model, positive, read_config
+
+
+def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
+    """Read the command line."""
+    parser = command_parser(prog, __doc__)
+    add_model(parser)
+    parser.add_argument(
+        '--methods', nargs='+', required=True, metavar='METHOD', help='methods of pytorch-grad-cam, such as GradCAM'
+    )
+    parser.add_argument('--out', type=Path, required=True, help='folder for the pictures, one PNG for each image')
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument('--num', type=positive, default=8, help='number of images, from the first one on (default: 8)')
+    which.add_argument('--ids', nargs='+', metavar='ID', help='ids of the images')
+    which.add_argument('--all', action='store_true', help='all images of the test data set')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='file for the figures')
+    parser.add_argument('--device', default='cpu', help='where to run the model, such as cuda (default: cpu)')
+    add_config_changes(parser)
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str], prog: str) -> int:
+    """Draw, score and print."""
+    args = parse_args(words, prog)
+    path, checkpoint = find_model(args.config, args.checkpoint)
+    config = read_config(path, args.cfg_options)
+    from sipe_mmseg.apis.cam_comparison import compare_cams
+    from sipe_mmseg.datasets.atomic_write import atomic_write
+
+    comparison = compare_cams(
+        config,
+        checkpoint,
+        args.out,
+        args.methods,
+        num=None if args.all else args.num,
+        image_ids=args.ids,
+        device=args.device,
+    )
+    if args.json is not None:
+        with atomic_write(args.json) as temporary:
+            content = {name: asdict(score) for name, score in comparison.scores.items()}
+            temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+    print(f'{args.out}: pictures of {comparison.num_images} images')
+    if comparison.scores:
+        print(f'mIoU at the best threshold, picked on the ground truth:\n{comparison.table()}')
+    return 0

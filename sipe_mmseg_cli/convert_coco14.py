@@ -1,0 +1,96 @@
+"""Renders the instances of COCO 2014 as masks of 81 classes, for scoring.
+
+    %(prog)s data/coco2014/annotations/instances_train2014.json data/coco2014/masks/train2014
+
+One palette PNG for every image of the file, ``<image stem>.png``: 0 is background, 1 to 80 are the categories in the
+order of their ids. A conversion that was interrupted goes on where it stopped.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .arguments import command_parser, positive
+
+if TYPE_CHECKING:
+    from sipe_mmseg.datasets.coco_masks import AnnotatedImage, Crowds, Overlap
+
+SETTINGS_FILE = 'conversion.json'
+
+
+def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
+    """Read the command line."""
+    parser = command_parser(prog, __doc__)
+    parser.add_argument('instances', type=Path, help='instances_train2014.json or instances_val2014.json')
+    parser.add_argument('out_dir', type=Path, help='folder for the masks')
+    parser.add_argument(
+        '--overlap',
+        choices=('later', 'smaller'),
+        default='later',
+        help='which of two objects is on top: the later one in the file (default) or the smaller one',
+    )
+    parser.add_argument(
+        '--crowds',
+        choices=('background', 'ignore'),
+        default='background',
+        help='crowds are background (default) or 255, which scoring ignores',
+    )
+    parser.add_argument(
+        '--workers', type=positive, default=os.cpu_count() or 1, help='processes (default: all processors)'
+    )
+    return parser.parse_args(words)
+
+
+def keep_settings(out_dir: Path, instances: Path, overlap: 'Overlap', crowds: 'Crowds') -> None:
+    """Notes how the masks of a folder are made, and refuses to mix masks that are made in different ways."""
+    settings = {'instances': instances.name, 'overlap': overlap, 'crowds': crowds}
+    out_dir.mkdir(parents=True, exist_ok=True)
+    path = out_dir / SETTINGS_FILE
+    if not path.exists():
+        path.write_text(json.dumps(settings, indent=2) + '\n', encoding='utf-8')
+        return
+    earlier = json.loads(path.read_text(encoding='utf-8'))
+    if earlier != settings:
+        raise ValueError(
+            f'{path}: the masks in this folder are made with {earlier}, not {settings}; use another folder'
+        )
+
+
+def convert(image: 'AnnotatedImage', out_dir: Path, overlap: 'Overlap', crowds: 'Crowds') -> bool:
+    """Writes the mask of an image; returns False if it is already there, complete."""
+    from sipe_mmseg.datasets.coco_masks import render_label_map
+    from sipe_mmseg.datasets.image_files import sample_problem
+    from sipe_mmseg.datasets.label_files import write_label_png
+    from sipe_mmseg.datasets.palette import voc_palette
+
+    path = out_dir / Path(image.file_name).with_suffix('.png')
+    if path.exists() and sample_problem(str(path), min_side=1) is None:
+        return False
+    write_label_png(path, render_label_map(image, overlap=overlap, crowds=crowds), voc_palette(256))
+    return True
+
+
+def main(words: Sequence[str], prog: str) -> int:
+    """Write the masks that are missing."""
+    args = parse_args(words, prog)
+    from mmengine.utils import ProgressBar
+
+    from sipe_mmseg.datasets.coco_masks import load_annotated_images
+
+    classes, images = load_annotated_images(str(args.instances))
+    keep_settings(args.out_dir, args.instances, args.overlap, args.crowds)
+    print(f'{len(images)} images, {len(classes)} classes', flush=True)
+    work = partial(convert, out_dir=args.out_dir, overlap=args.overlap, crowds=args.crowds)
+    progress = ProgressBar(len(images))
+    written = 0
+    with multiprocessing.Pool(args.workers) as pool:
+        for is_new in pool.imap_unordered(work, images, chunksize=32):
+            written += is_new
+            progress.update()
+    print(f'\n{written} masks written to {args.out_dir}, {len(images) - written} were there already')
+    return 0

@@ -1,0 +1,51 @@
+"""Scores a folder of label maps: mIoU, IoU of each class, false positives and negatives, unknown pixels.
+
+    %(prog)s work_dirs/labels --dataset voc12 --split train
+    %(prog)s work_dirs/ir_labels --dataset voc12 --split train --ignore-unknown
+    %(prog)s work_dirs/cams --dataset voc12 --split train --cams
+
+All pixels count into one confusion matrix, void pixels of the masks are left out. Every image of the split must be in
+the folder. A pixel labelled 255 is wrong, unless --ignore-unknown leaves it out. With --cams the argmax of CAM files is
+scored: the difference to the label maps written along with them is what their stride and half precision cost.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from .arguments import add_config_changes, add_dataset, add_split, command_parser, load_dataset
+
+
+def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
+    """Read the command line."""
+    parser = command_parser(prog, __doc__)
+    parser.add_argument('folder', type=Path, help='folder of label maps <image id>.png')
+    add_dataset(parser)
+    add_split(parser)
+    parser.add_argument('--cams', action='store_true', help='the folder holds CAM files <image id>.npz')
+    parser.add_argument(
+        '--ignore-unknown', action='store_true', help='leave pixels labelled 255 out; otherwise they are wrong'
+    )
+    parser.add_argument('--json', type=Path, metavar='FILE', help='file for the figures')
+    add_config_changes(parser)
+    return parser.parse_args(words)
+
+
+def main(words: Sequence[str], prog: str) -> int:
+    """Score the folder and print the table."""
+    args = parse_args(words, prog)
+    dataset = load_dataset(args.dataset, args.split, args.cfg_options)
+    from sipe_mmseg.datasets.atomic_write import atomic_write
+    from sipe_mmseg.engine.progress import Progress
+    from sipe_mmseg.evaluation.label_scores import score_labels
+
+    with Progress(len(dataset)) as progress:
+        scores = score_labels(
+            dataset, args.folder, cams=args.cams, ignore_unknown=args.ignore_unknown, on_images=progress.advance
+        )
+    print(f'{scores.table()}\n{scores.summary()}')
+    if args.json is not None:
+        with atomic_write(args.json) as temporary:
+            temporary.write_text(json.dumps(scores.figures(), indent=2) + '\n', encoding='utf-8')
+    return 0

@@ -1,0 +1,151 @@
+"""Which command a command line means, and what becomes of its mistakes."""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pickle import UnpicklingError
+
+PROG = 'sipe-mmseg'
+# What a person can mend, and is told in a sentence; anything else is ours, and is shown with all that led to it.
+_MISTAKES = (ImportError, OSError, RuntimeError, UnpicklingError, ValueError)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: the module that has it, and what it does in a few words.
+
+    ``whole_errors`` is for those that run a script of MMSegmentation: its errors are shown as it raises them.
+    """
+
+    module: str
+    summary: str
+    whole_errors: bool = False
+
+
+COMMANDS = {
+    'check': Command('check', 'look over the installation, a config with its data, or a folder of pictures'),
+    'configs': Command('configs', 'list the shipped configs, or copy one'),
+    'shapes': Command('shapes', 'write the built-in data set'),
+    'demo': Command('demo', 'make the built-in set, train, score and draw on it, in a few minutes'),
+    'train': Command('train', 'train a config', whole_errors=True),
+    'test': Command('test', 'score a checkpoint', whole_errors=True),
+    'predict': Command('predict', 'classes, CAMs and label maps of your own pictures'),
+    'labels': Command('labels', 'write label maps of a whole split, and CAM files'),
+    'evaluate': Command('evaluate', 'score a folder of label maps'),
+    'report': Command('report', 'write an HTML page about a folder of label maps, or about a training'),
+    'refine': Command('refine', 'label maps through the dense CRF; CAM files to IR labels'),
+    'export': Command('export_labels', 'label maps to COCO, labelme or CVAT, for people to correct them'),
+    'import': Command('import_labels', 'label maps of what people drew in COCO, labelme or CVAT'),
+    'pipeline': Command('pipeline', 'from image-level labels to a trained segmentation network'),
+    'overlays': Command('overlays', 'draw what a model finds, side by side'),
+    'compare': Command('compare_cams', 'the maps of other CAM methods beside ours, drawn and scored'),
+    'curves': Command('curves', 'draw losses and scores of a training'),
+    'convert checkpoint': Command(
+        'convert_checkpoint', 'a published checkpoint to one of ours, and back'
+    ),
+    'convert coco14': Command('convert_coco14', 'the instances of COCO 2014 to masks'),
+    'mmseg': Command('mmseg_tool', 'any other tool of MMSegmentation', whole_errors=True),
+}
+
+_BROKEN_PIPE = 128 + 13  # what a shell makes of SIGPIPE
+
+_EXAMPLES = """\
+examples:
+  sipe-mmseg check
+  sipe-mmseg shapes data/shapes
+  sipe-mmseg train sipe_r18_1xb16-6e_shapes-160x160
+  sipe-mmseg predict work_dirs/sipe_r18_1xb16-6e_shapes-160x160 photos --out-dir maps
+  sipe-mmseg labels --help
+
+A config is the path of a file, a work directory, or the name of a shipped config (sipe-mmseg configs)."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command line, by default this process's.
+
+    Returns:
+        The exit code: 0, or 1 if the command failed, or 2 if there is no such command.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    if not words or words[0] in ('-h', '--help', 'help'):
+        print(overview(), file=sys.stdout if words else sys.stderr)
+        return 0 if words else 2
+    if words[0] == '--version':
+        print(version())
+        return 0
+    for length in (2, 1):
+        name = ' '.join(words[:length])
+        if name in COMMANDS:
+            return run_command(name, words[length:], f'{PROG} {name}')
+    family = [name for name in COMMANDS if name.startswith(f'{words[0]} ')]
+    if family:
+        asked = words[1:] in (['-h'], ['--help'])
+        print(f'usage: {PROG} {words[0]} KIND ...\n\n{_listed(family)}', file=sys.stdout if asked else sys.stderr)
+        return 0 if asked else 2
+    close = difflib.get_close_matches(words[0], COMMANDS, n=1)
+    hint = f'did you mean {close[0]!r}?' if close else f'there are {", ".join(COMMANDS)}'
+    print(f'{PROG}: there is no command {words[0]!r}; {hint}', file=sys.stderr)
+    return 2
+
+
+def run_command(name: str, words: Sequence[str], prog: str) -> int:
+    """Run one command; a user's mistake becomes a line on standard error.
+
+    Args:
+        name: Its name in :data:`COMMANDS`.
+        words: The command line after it.
+        prog: What it was started as, for its messages.
+    """
+    command = COMMANDS[name]
+    try:
+        module = importlib.import_module(f'.{command.module}', __package__)
+        return module.main(list(words), prog)
+    except BrokenPipeError:  # of `sipe-mmseg configs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return _BROKEN_PIPE
+    except _MISTAKES as error:
+        if command.whole_errors and not isinstance(error, CommandError):
+            raise
+        print(error or type(error).__name__, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('\nstopped', file=sys.stderr)
+        return 130
+
+
+class CommandError(ValueError):
+    """A mistake on the command line of a tool of MMSegmentation."""
+
+
+def run_tool(name: str) -> int:
+    """Run a command for a file of ``tools/``."""
+    return run_command(name, sys.argv[1:], f'python {sys.argv[0]}')
+
+
+def overview() -> str:
+    """All commands with a few words about each."""
+    return (
+        f'usage: {PROG} COMMAND ...\n\nImage-specific prototype exploration (SIPE) for MMSegmentation.\n\n'
+        f'{_listed(COMMANDS)}\n\n{_EXAMPLES}\n{PROG} COMMAND --help tells what a command can do.'
+    )
+
+
+def version() -> str:
+    """The version of this installation, or of this checkout."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed('sipe-mmseg')
+    except PackageNotFoundError:
+        import sipe_mmseg
+
+        return sipe_mmseg.__version__
+
+
+def _listed(names: Sequence[str] | dict[str, Command]) -> str:
+    width = max(map(len, names))
+    return '\n'.join(f'  {name:<{width}}  {COMMANDS[name].summary}' for name in names)

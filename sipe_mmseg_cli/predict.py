@@ -1,0 +1,125 @@
+"""Predicts your own pictures: which classes are in them, CAMs and label maps.
+
+    %(prog)s work_dirs/my_run photos                              prints classes and scores
+    %(prog)s work_dirs/my_run photos --out-dir maps               and writes maps/vis and maps/pred
+    %(prog)s work_dirs/my_run fido.jpg --classes dog --out-dir maps
+    %(prog)s work_dirs/my_run photos --labels photos.json --out-dir maps
+    %(prog)s sipe_r50_1xb16-5e_voc12aug-512x512 photos --weights sipe_r50_voc12.pth
+
+Label maps are PNGs of class indices in the colours of the data set, pictures show CAM, IS-CAM, seeds and label map side
+by side. Pictures without labels (--labels, --classes) are left to the classifier. One that cannot be read stops none of
+the others: it is named at the end, and the exit code is 1.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .arguments import add_config_changes, command_parser, find_model, positive, read_config
+
+if TYPE_CHECKING:
+    from sipe_mmseg.apis import Prediction
+
+
+def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
+    """Read the command line."""
+    parser = command_parser(prog, __doc__)
+    parser.add_argument('model', help='work directory, config file or name of a shipped config')
+    parser.add_argument('inputs', nargs='+', metavar='input', help='pictures, folders of them, or URLs')
+    parser.add_argument('--weights', metavar='FILE', help='checkpoint (default: the last one of a work directory)')
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument('--labels', metavar='FILE', help='JSON or CSV file that says which classes are in which picture')
+    given.add_argument('--classes', nargs='+', metavar='NAME', help='the classes that are in every one of the pictures')
+    parser.add_argument(
+        '--score-threshold', type=float, metavar='P', help='score from which on the classifier is taken at its word'
+    )
+    parser.add_argument('--out-dir', default='', metavar='DIR', help='folder for pictures and label maps')
+    parser.add_argument('--img-out-dir', default='vis', metavar='NAME', help='folder in it for pictures (%(default)s)')
+    parser.add_argument(
+        '--pred-out-dir', default='pred', metavar='NAME', help='folder in it for label maps (%(default)s)'
+    )
+    parser.add_argument('--no-tta', action='store_true', help='one scale, although the config has several')
+    parser.add_argument('--batch-size', type=positive, default=1, help='pictures of one size at a time (%(default)s)')
+    parser.add_argument('--device', help='such as cpu or cuda:1 (default: the GPU, if there is one)')
+    parser.add_argument('--max-pixels', type=positive, help='refuse pictures of more pixels (default: 50 million)')
+    parser.add_argument(
+        '--working-pixels', type=positive, help='let the network see a smaller copy above this (default: 4.2 million)'
+    )
+    parser.add_argument('--min-side', type=positive, help='refuse pictures with a shorter side (default: 16)')
+    parser.add_argument('--show', action='store_true', help='show each picture in a window')
+    parser.add_argument('--wait-time', type=float, default=0, help='seconds that it stays; 0 waits for a key')
+    add_config_changes(parser)
+    args = parser.parse_args(words)
+    if args.score_threshold is not None and not 0 <= args.score_threshold <= 1:
+        parser.error(f'--score-threshold is a probability, from 0 to 1, not {args.score_threshold}')
+    return args
+
+
+def main(words: Sequence[str], prog: str) -> int:
+    """Predict the pictures one after the other."""
+    args = parse_args(words, prog)
+    path, checkpoint = find_model(args.model, args.weights)
+    config = read_config(path, args.cfg_options)
+    if args.score_threshold is not None:
+        config.merge_from_dict({'model.test_cfg.score_threshold': args.score_threshold})
+    from sipe_mmseg.apis import SIPEInferencer
+    from sipe_mmseg.datasets.image_labels import read_label_file
+
+    limits = {name: getattr(args, name) for name in ('max_pixels', 'working_pixels', 'min_side')}
+    inferencer = SIPEInferencer(
+        config,
+        checkpoint,
+        args.device,
+        show_progress=False,
+        **{name: limit for name, limit in limits.items() if limit is not None},
+    )
+    pictures = [picture for given in args.inputs for picture in pictures_of(given)]
+    labels: Any = None
+    if args.labels:
+        # The reader's foreground indices begin with 0, class indices with the background.
+        found = read_label_file(args.labels, inferencer.classes)
+        labels = {key: [index + 1 for index in indices] for key, indices in found.items()}
+    elif args.classes:
+        labels = [args.classes] * len(pictures)
+    failed: dict[str, str] = {}
+    predictions = inferencer.stream(
+        pictures,
+        failed,
+        labels=labels,
+        batch_size=args.batch_size,
+        out_dir=args.out_dir,
+        img_out_dir=args.img_out_dir,
+        pred_out_dir=args.pred_out_dir,
+        show=args.show,
+        wait_time=args.wait_time,
+        tta=False if args.no_tta else None,
+    )
+    done = 0
+    for done, prediction in enumerate(predictions, start=1):
+        print(f'{done + len(failed)}/{len(pictures)} {describe(prediction)}', flush=True)
+    print(f'{done} of {len(pictures)} pictures predicted' + (f', written to {args.out_dir}' if args.out_dir else ''))
+    if failed:
+        print(f'{len(failed)} could not be predicted:', *failed.values(), sep='\n  ')
+    return 1 if failed else 0
+
+
+def pictures_of(given: str) -> list[str]:
+    """The files of a folder, sorted, without hidden ones and without folders below it; anything else is itself.
+
+    Raises:
+        FileNotFoundError: If a folder has no files.
+    """
+    folder = Path(given)
+    if not folder.is_dir():
+        return [given]
+    files = sorted(str(path) for path in folder.iterdir() if path.is_file() and not path.name.startswith('.'))
+    if not files:
+        raise FileNotFoundError(f'{given}: has no files; folders below it are not looked into')
+    return files
+
+
+def describe(prediction: 'Prediction') -> str:
+    """A line about a picture: its classes, each with the classifier's score."""
+    found = ', '.join(f'{prediction.classes[index]} {prediction.scores[index - 1]:.2f}' for index in prediction.present)
+    return f'{prediction.source}: {found or "no object"}{" (labels given)" if prediction.labels_given else ""}'

@@ -1,0 +1,36 @@
+"""Scores a checkpoint: MMSegmentation's own tools/test.py, found in the installed package, with the same options.
+
+    %(prog)s CONFIG CHECKPOINT                one scale
+    %(prog)s CONFIG CHECKPOINT --tta          all scales and their mirrors, as published
+    %(prog)s work_dirs/my_run --tta           the last checkpoint of a work directory
+    %(prog)s CONFIG CHECKPOINT --out DIR      write IS-CAM's label maps, too
+
+CONFIG comes first: a file, a work directory or the name of a shipped config. Several GPUs:
+
+    torchrun --nproc-per-node 4 -m sipe_mmseg test CONFIG CHECKPOINT --launcher pytorch
+"""
+
+from collections.abc import Sequence
+
+from .arguments import find_model
+from .main import CommandError
+
+
+def main(words: Sequence[str], prog: str) -> int:
+    """Run MMSegmentation's script, which reads the options itself."""
+    words = list(words)
+    if not words or {'-h', '--help'} & set(words):
+        print((__doc__ or '') % dict(prog=prog), flush=True)
+        words = ['--help']
+    import sipe_mmseg  # noqa: F401  # registers everything
+    from sipe_mmseg.engine.mmseg_tools import run_mmseg_tool
+
+    if not words[0].startswith('-'):
+        named = len(words) > 1 and not words[1].startswith('-')
+        try:
+            config, checkpoint = find_model(words[0], words[1] if named else None)
+        except (OSError, ValueError) as error:
+            raise CommandError(error) from error
+        words = [str(config), checkpoint, *words[2 if named else 1 :]]
+    run_mmseg_tool('test.py', words)
+    return 0

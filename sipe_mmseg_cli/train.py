@@ -1,0 +1,34 @@
+"""Trains a config: MMSegmentation's own tools/train.py, found in the installed package, with the same options.
+
+    %(prog)s sipe_r50_1xb16-5e_voc12aug-512x512
+    %(prog)s CONFIG --work-dir work_dirs/mine --resume
+    %(prog)s CONFIG --cfg-options train_cfg.max_epochs=20 randomness.seed=1
+
+CONFIG comes first: a file, a work directory (its config, again) or the name of a shipped config. Results are in
+work_dirs/<name of the config>, unless --work-dir names another folder. Several GPUs:
+
+    torchrun --nproc-per-node 4 -m sipe_mmseg train CONFIG --launcher pytorch
+"""
+
+from collections.abc import Sequence
+
+from .main import CommandError
+
+
+def main(words: Sequence[str], prog: str) -> int:
+    """Run MMSegmentation's script, which reads the options itself."""
+    words = list(words)
+    if not words or {'-h', '--help'} & set(words):
+        print((__doc__ or '') % dict(prog=prog), flush=True)
+        words = ['--help']
+    import sipe_mmseg  # noqa: F401  # registers everything
+    from sipe_mmseg.engine.config_lookup import find_config
+    from sipe_mmseg.engine.mmseg_tools import run_mmseg_tool
+
+    if not words[0].startswith('-'):
+        try:
+            words[0] = str(find_config(words[0]))
+        except (OSError, ValueError) as error:
+            raise CommandError(error) from error
+    run_mmseg_tool('train.py', words)
+    return 0

@@ -1,0 +1,157 @@
+"""Which command a command line means, its help, and what becomes of mistakes."""
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sipe_mmseg_cli import configs
+from sipe_mmseg_cli import main as main_module
+from sipe_mmseg_cli.main import COMMANDS, main
+
+ROOT = Path(__file__).parents[2]
+WITHOUT_MMCV = """
+import importlib.machinery, sys
+class WithoutMMCV(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.split('.')[0] == 'mmcv' else super().find_spec(name, path, target)
+sys.meta_path = [WithoutMMCV if f is importlib.machinery.PathFinder else f for f in sys.meta_path]
+from sipe_mmseg_cli.main import main
+"""
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter that finds this checkout."""
+    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    environment = {**os.environ, 'PYTHONPATH': path}
+    return subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_help_names_all_commands_and_imports_nothing_heavy() -> None:
+    done = run_python(
+        'import sys; from sipe_mmseg_cli.main import main; code = main(["--help"]); '
+        'sys.exit(code or bool({"torch", "numpy", "mmengine", "sipe_mmseg"} & set(sys.modules)))'
+    )
+    assert done.returncode == 0, done.stderr
+    for name, command in COMMANDS.items():
+        assert re.search(rf'^  {name} +{re.escape(command.summary)}$', done.stdout, flags=re.MULTILINE)
+    assert 'sipe-mmseg predict work_dirs/' in done.stdout
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_every_command_has_help_with_an_example(name: str, capfd: pytest.CaptureFixture) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, 'argv', [])  # which tools of MMSegmentation change
+        try:
+            code = main([*name.split(), '--help'])
+        except SystemExit as stop:
+            code = stop.code
+    printed = capfd.readouterr().out
+    assert not code
+    assert f'    sipe-mmseg {name}' in printed
+    assert '%(' not in printed
+
+
+def test_nothing_and_what_is_no_command(capsys: pytest.CaptureFixture) -> None:
+    assert main([]) == 2
+    assert 'usage: sipe-mmseg COMMAND' in capsys.readouterr().err
+    assert main(['evalute', 'x']) == 2
+    assert capsys.readouterr().err == "sipe-mmseg: there is no command 'evalute'; did you mean 'evaluate'?\n"
+    assert main(['fly']) == 2
+    assert 'there are check, configs, ' in capsys.readouterr().err
+    for words, code in ((['convert'], 2), (['convert', 'fly'], 2), (['convert', '--help'], 0)):
+        assert main(words) == code
+        printed = capsys.readouterr()
+        assert 'convert checkpoint' in (printed.err if code else printed.out)
+
+
+def test_version(capsys: pytest.CaptureFixture) -> None:
+    assert main(['--version']) == 0
+    assert re.fullmatch(r'\d+\.\d+\.\d+\n', capsys.readouterr().out)
+
+
+def test_mistakes_are_lines_and_our_own_errors_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (['train', 'sipe_r18_1xb16-6e_shapes'], ['labels', 'sipe_r18_1xb16-6e_shapes', 'x', '--out', 'y']):
+        assert main(words) == 1
+        assert "did you mean 'sipe_r18_1xb16-6e_shapes-160x160'?" in capsys.readouterr().err
+    for words in (['test', 'sipe_r18_1xb16-6e_shapes-160x160', '--tta'], ['overlays', 'voc12', '--out', 'x']):
+        assert main(words) == 1
+        assert 'name a checkpoint as well' in capsys.readouterr().err
+    assert main(['mmseg', 'fly.py']) == 1
+    assert 'comes without tools/fly.py' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(['evaluate', 'x', '--dataset', 'voc12', '--cfg-options', 'fly'])
+    assert "must be KEY=VALUE, such as model.test_cfg.mirror=True, not 'fly'" in capsys.readouterr().err
+
+    def stop(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(configs, 'main', stop)
+    assert main(['configs']) == 130
+    assert capsys.readouterr().err == '\nstopped\n'
+    monkeypatch.setattr(configs, 'main', lambda words, prog: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        main(['configs'])
+
+
+def test_errors_inside_tools_of_mmseg_are_shown_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'broken.py').write_text('a = 1\n')
+    monkeypatch.setattr(sys, 'argv', [])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyError, match='model'):
+        main(['train', 'broken.py'])
+
+
+def test_without_mmcv_the_command_says_what_to_install() -> None:
+    done = run_python(f'{WITHOUT_MMCV}sys.exit(main(["labels", "x", "y", "--out", "z"]))')
+    assert done.returncode == 1
+    assert 'pip install "sipe-mmseg[lite]"' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_a_work_directory_names_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'mine.py').touch()
+    (tmp_path / 'epoch_3.pth').touch()
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_3.pth'))
+    given: list[list[str]] = []
+    monkeypatch.setattr('sipe_mmseg.engine.mmseg_tools.run_mmseg_tool', lambda name, words: given.append(words))
+    assert main(['test', str(tmp_path), '--tta']) == 0
+    assert main(['test', str(tmp_path / 'mine.py'), 'other.pth', '--tta']) == 0
+    assert main(['train', str(tmp_path), '--amp']) == 0
+    assert main(['train', '--amp', 'mine.py']) == 0  # as MMSegmentation reads it
+    assert given == [
+        [str(tmp_path / 'mine.py'), str(tmp_path / 'epoch_3.pth'), '--tta'],
+        [str(tmp_path / 'mine.py'), 'other.pth', '--tta'],
+        [str(tmp_path / 'mine.py'), '--amp'],
+        ['--amp', 'mine.py'],
+    ]
+
+
+@pytest.mark.parametrize(
+    'path',
+    [path for path in sorted((ROOT / 'tools').rglob('*.py')) if 'run_tool' in path.read_text()],
+    ids=lambda path: path.stem,
+)
+def test_files_of_tools_are_commands(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple] = []
+    monkeypatch.setattr(main_module, 'run_command', lambda *given: started.append(given) or 0)
+    monkeypatch.setattr(sys, 'argv', [str(path), 'a', '--b'])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(path), run_name='__main__')
+    assert stop.value.code == 0
+    ((name, words, prog),) = started
+    assert name in COMMANDS and words == ['a', '--b'] and prog == f'python {path}'
+    assert f'`sipe-mmseg {name}`' in path.read_text()
+
+
+def test_nothing_in_the_package_needs_the_command_line() -> None:
+    importing = {path.name for path in (ROOT / 'sipe_mmseg').rglob('*.py') if 'sipe_mmseg_cli' in path.read_text()}
+    assert importing == {'__main__.py'}
