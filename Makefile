@@ -12,8 +12,8 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 # Written when the installation is complete; holds the seconds it took.
 STAMP := $(VENV)/installed
-# The same for the dense CRF, which has to be compiled: the tests need it, the demo does not.
-CRF_STAMP := $(VENV)/installed-crf
+# The same for what the tests need and the demo does not: the dense CRF, which has to be compiled, and pytorch-grad-cam.
+TEST_STAMP := $(VENV)/installed-tests
 
 .PHONY: demo test test-all lint
 .DELETE_ON_ERROR:
@@ -23,10 +23,10 @@ demo: $(STAMP)
 	$(RUN) tools/demo.py && \
 	echo "The demo took $$(( $$(date +%s) - start )) s; the installation before it took $$(cat $(STAMP)) s."
 
-test: $(CRF_STAMP)
+test: $(TEST_STAMP)
 	$(RUN) -m pytest -m "not slow"
 
-test-all: $(CRF_STAMP)
+test-all: $(TEST_STAMP)
 	$(RUN) -m pytest
 
 lint: $(STAMP)
@@ -51,6 +51,8 @@ $(STAMP): pyproject.toml
 	echo "$$(( $$(date +%s) - start ))" > $@ && \
 	echo "The installation into $(VENV) took $$(cat $@) s."
 
-$(CRF_STAMP): $(STAMP)
+# grad-cam without what it requires: opencv-python-headless would take the place of MMCV's opencv-python.
+$(TEST_STAMP): $(STAMP)
 	$(RUN) -m pip install --disable-pip-version-check --editable '.[lite,crf,dev]'
+	$(RUN) -m pip install --disable-pip-version-check --no-deps grad-cam ttach
 	@date > $@

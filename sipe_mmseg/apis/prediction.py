@@ -9,7 +9,7 @@ import numpy.typing as npt
 from mmseg.structures import SegDataSample
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """Scores and maps of one image of (H, W) pixels, turned as its EXIF orientation says.
 
@@ -38,6 +38,12 @@ class Prediction:
     is_cam: npt.NDArray[np.float32]
     seeds: npt.NDArray[np.uint8]
     label_map: npt.NDArray[np.uint8]
+
+    def __repr__(self) -> str:
+        height, width = self.label_map.shape
+        present = ', '.join(f'{self.classes[index]} {self.scores[index - 1]:.2f}' for index in self.present)
+        origin = 'given' if self.labels_given else 'found'
+        return f'<Prediction {self.source}: {height} x {width} pixels, {origin}: {present or "no class"}>'
 
     @property
     def cam_channels(self) -> tuple[str, ...]:

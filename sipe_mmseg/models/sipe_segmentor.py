@@ -51,6 +51,9 @@ class SIPESegmentor(BaseSegmentor):
             on them, which is faster for a ResNet on a CPU as well.
         pretrained: Path of the backbone's weights, as in mmseg.
         init_cfg: As in MMEngine.
+
+    Raises:
+        ValueError: If ``test_cfg`` has an unknown key.
     """
 
     def __init__(
@@ -76,6 +79,11 @@ class SIPESegmentor(BaseSegmentor):
         self.out_channels = self.decode_head.out_channels
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.backbone.to(memory_format=self.memory_format)
+        unknown = set(test_cfg or {}) - {'mirror', 'score_threshold'}
+        if unknown:
+            raise ValueError(
+                f'model.test_cfg has no {", ".join(sorted(map(str, unknown)))}; there are mirror, score_threshold'
+            )
         self.train_cfg = train_cfg
         self.test_cfg = test_cfg
 

@@ -23,12 +23,15 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 
 from sipe_mmseg.models.irn_segmentor import IRNTestSettings
+from sipe_mmseg_cli.arguments import parse_changes
+from sipe_mmseg_cli.main import COMMANDS, run_command
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = sorted(
     path for pattern in ('README.md', 'docs/*.md', 'configs/*/README.md') for path in REPOSITORY.glob(pattern)
 )
 CONFIGS = sorted((REPOSITORY / 'configs').glob('*/*.py'))
+DATASETS = sorted((REPOSITORY / 'configs/_base_/datasets').glob('*.py'))
 
 UNCHECKED = {
     'head': 'run by test_tutorial.py',
@@ -38,13 +41,14 @@ UNCHECKED = {
     '.': 'entering a virtual environment: `make` uses one without entering it',
 }
 PIP_PACKAGES = {'setuptools<82', 'seaborn'}  # of others, that a page says to install
-NOT_WRITTEN_YET = {'docs/settings.md'}
 
 PLACEHOLDERS = {'CONFIG', 'CHECKPOINT', 'DIR', 'FILE', 'FOLDER', 'WORK_DIR', 'GPUS'}
 SHELL_LANGUAGES = ('shell', 'bash', 'sh', 'console')
 ASSIGNMENT = re.compile(r'([A-Za-z_]\w*)=(.*)', re.DOTALL)
 INLINE = re.compile(r'`([^`]+)`')
-COMMAND_INLINE = re.compile(r'(?:\w+=\S+ )*(?:python3? |pytest |make |pip |torchrun |tools/\w+\.(?:py|sh) )')
+COMMAND_INLINE = re.compile(
+    r'(?:\w+=\S+ )*(?:python3? |pytest |make |pip |torchrun |sipe-mmseg |tools/\w+\.(?:py|sh) )'
+)
 FENCED = re.compile(r'^```.*?^```$', re.MULTILINE | re.DOTALL)
 LINK = re.compile(r'\]\(([^)\s]+)\)')
 
@@ -105,7 +109,7 @@ def _commands(page: str, words: list[str], variables: dict[str, str], inline: bo
 
 @cache
 def parser_of(tool: str, *subtool: str) -> argparse.ArgumentParser:
-    """The parser that a tool of this repository makes when it is run."""
+    """The parser that a tool of this repository, or a command of ``sipe-mmseg``, makes when it is run."""
     found: list[argparse.ArgumentParser] = []
 
     def stop(self: argparse.ArgumentParser, *_: Any, **__: Any) -> NoReturn:
@@ -115,7 +119,10 @@ def parser_of(tool: str, *subtool: str) -> argparse.ArgumentParser:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(argparse.ArgumentParser, 'parse_args', stop)
         patch.setattr(sys, 'argv', [str(REPOSITORY / tool), *subtool])
-        runpy.run_path(str(REPOSITORY / tool), run_name='__main__')
+        if tool in COMMANDS:
+            run_command(tool, subtool, tool)
+        else:
+            runpy.run_path(str(REPOSITORY / tool), run_name='__main__')
     assert found, f'{tool} ends before it reads its command line'
 
     def refuse(message: str) -> NoReturn:
@@ -131,10 +138,10 @@ def check_tool(tool: str, words: list[str], command: Command, files: set[str]) -
     Raises:
         Refused: If not, with the reason.
     """
-    if not (REPOSITORY / tool).is_file():
+    if tool not in COMMANDS and not (REPOSITORY / tool).is_file():
         raise Refused(f'there is no {tool}')
     subtool: list[str] = []
-    if tool == 'tools/mmseg_tool.py':
+    if tool in ('tools/mmseg_tool.py', 'mmseg'):
         subtool, words = words[:1], words[1:]
         if subtool in (['misc/print_config.py'], []):
             return  # run by tests/tools/test_mmseg_tool.py
@@ -156,7 +163,8 @@ def check_tool(tool: str, words: list[str], command: Command, files: set[str]) -
     for name in ('config', 'dataset'):
         path = getattr(arguments, name, None)
         if isinstance(path, str):
-            check_config(path, getattr(arguments, 'cfg_options', None) or {}, files)
+            options = getattr(arguments, 'cfg_options', None) or {}
+            check_config(path, parse_changes(options) if isinstance(options, list) else options, files)
 
 
 def check_config(path: str, options: dict[str, Any], files: set[str]) -> None:
@@ -164,14 +172,18 @@ def check_config(path: str, options: dict[str, Any], files: set[str]) -> None:
         if options:
             check_options_of_any(options)
         return
-    shipped = REPOSITORY / 'configs/_base_/datasets' / f'{path}.py'
+    names = (path.removesuffix('.py'), path)
+    shipped = next((found for found in DATASETS + CONFIGS if found.stem in names), None)
+    if path.startswith('work_dirs/'):
+        return  # a training leaves its config there
     if path.startswith('my/'):
         if path not in files:
             raise Refused(f'no page has the reader write {path}')
         return  # built and run by the tests of its page
-    if not (REPOSITORY / path).is_file() and not shipped.is_file():
+    found = REPOSITORY / path if (REPOSITORY / path).is_file() else shipped if '/' not in path else None
+    if found is None:
         raise Refused(f'there is no config {path}')
-    config = load(REPOSITORY / path if (REPOSITORY / path).is_file() else shipped)
+    config = load(found)
     unknown = [key for key, value in options.items() if not takes(config, key, value)]
     if unknown:
         raise Refused(f'{path} has no {", ".join(unknown)}')
@@ -235,7 +247,9 @@ def check(command: Command, files: set[str]) -> None:
         program, words = 'python', words[2:]
     if program in UNCHECKED:
         return
-    if program == 'pytest':
+    if program == 'sipe-mmseg':
+        check_own(words, command, files)
+    elif program == 'pytest':
         check_pytest(words)
     elif program == 'make':
         targets = re.search(r'^\.PHONY: (.+)$', (REPOSITORY / 'Makefile').read_text(), re.MULTILINE)
@@ -265,6 +279,17 @@ def check(command: Command, files: set[str]) -> None:
             check_tool(words[0], words[1:], command, files)
     else:
         raise Refused('nothing checks such a command: see the top of this file')
+
+
+def check_own(words: list[str], command: Command, files: set[str]) -> None:
+    """A command of ``sipe-mmseg``; alone it lists them all."""
+    name = next((name for name in (' '.join(words[:2]), ' '.join(words[:1])) if name in COMMANDS), None)
+    if name is not None:
+        rest = words[len(name.split()) :]
+        if rest != ['--help']:
+            check_tool(name, rest, command, files)
+    elif words and words[0] not in ('--help', '--version', 'COMMAND'):
+        raise Refused(f'sipe-mmseg has no command {words[0]}')
 
 
 def check_all(words: list[str], is_right: Callable[[str], Any], what: str) -> None:
@@ -343,8 +368,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         target = (page.parent / path).resolve() if path else page
         if not target.exists():
-            if str(target.relative_to(REPOSITORY)) not in NOT_WRITTEN_YET:
-                problems.append(f'{link}: there is no such file')
+            problems.append(f'{link}: there is no such file')
         elif anchor:
             headings = re.findall(r'^#+ (.+)$', FENCED.sub('', target.read_text()), re.MULTILINE)
             if anchor not in map(slug, headings):
@@ -357,7 +381,10 @@ def test_links_lead_somewhere(page: Path) -> None:
     [
         ('python tools/no_such.py', 'there is no tools/no_such.py'),
         ('python tools/report.py labels --dataset voc12 --out a.html --fast', 'unrecognized arguments: --fast'),
-        ('python tools/report.py labels --out a.html', 'required: --dataset'),
+        ('python tools/evaluate_labels.py labels', 'required: --dataset'),
+        ('sipe-mmseg paint', 'sipe-mmseg has no command paint'),
+        ('sipe-mmseg labels sipe_r18 a.pth --out labels', 'there is no config sipe_r18'),
+        ('sipe-mmseg evaluate labels --dataset shapes --fast', 'unrecognized arguments: --fast'),
         ('python tools/train.py configs/sipe/no_such.py', 'there is no config configs/sipe/no_such.py'),
         (f'python tools/train.py {CONFIGS[-1].relative_to(REPOSITORY)} --cfg-options a.b=1', 'has no a.b'),
         ('python tools/train.py CONFIG --cfg-options model.decode_head.beta=1', 'no shipped config has model.decode'),

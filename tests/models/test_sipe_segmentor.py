@@ -436,6 +436,10 @@ class TestSettings:
         assert torch.equal(model.backbone.conv1.weight, resnet().backbone.conv1.weight)
         assert config['init_cfg'] == dict(type='Kaiming', layer='Conv2d')  # the caller's config is left alone
 
+    def test_misspelt_test_cfg(self, segmentor: Build) -> None:
+        with pytest.raises(ValueError, match=r'model\.test_cfg has no miror; there are mirror, score_threshold'):
+            segmentor(test_cfg=dict(miror=True))
+
     def test_channels_last_changes_nothing_but_the_layout(self, make_sample: Sample) -> None:
         plain = copy.deepcopy(resnet()).train()
         config = dict(
