@@ -172,14 +172,16 @@ def structure_aware_seeds(
 
 
 def hierarchical_feature(
-    maps: Sequence[Tensor], projections: Sequence[Callable[[Tensor], Tensor]], size: Sequence[int], eps: float = EPS
+    maps: Sequence['Tensor | ReadMap'],
+    projections: Sequence[Callable[[Tensor], Tensor]],
+    size: Sequence[int],
+    eps: float = EPS,
 ) -> Tensor:
     """Stack the projected maps of all stages into one feature (SIPE, section 3.3).
 
     Args:
-        maps: The stages' maps (N, D_i, h_i, w_i).
-        projections: What projects each of them, cell by cell (a 1x1 convolution). A map that shrinks by more than 2 is
-            projected only where :func:`shrinking_taps` says that it is read.
+        maps: The stages' maps (N, D_i, h_i, w_i), or what :func:`read_map` has read of them for this ``size``.
+        projections: What projects each of them, cell by cell (a 1x1 convolution), where it is read.
         size: (h, w) of the grid they are brought to (bilinear).
         eps: Guard of the division of every projected map by its L2 norm over channels.
 
@@ -188,8 +190,8 @@ def hierarchical_feature(
     """
     resized = []
     for single, project in zip(reversed(maps), reversed(projections), strict=True):  # what takes most memory first
-        taps = shrinking_taps(single.shape[-2:], size, single.device)
-        projection = project(single if taps is None else taps.read(single))
+        cells, taps = single if isinstance(single, ReadMap) else read_map(single, size)
+        projection = project(cells)
         projection = projection if projection.dtype == torch.float64 else projection.float()
         unit = projection / (norm_over_channels(projection) + eps)
         resized.append(resize_bilinear(unit, size) if taps is None else taps.add(unit))
@@ -214,6 +216,21 @@ class ShrinkingTaps(NamedTuple):
         """(N, D, 2h, 2w) -> (N, D, h, w): what the resize makes of these cells."""
         weighted = cells * self.weights.to(cells.dtype)
         return weighted.unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2)).sum(dim=(-3, -1))  # unlike a pool, keeps no input
+
+
+class ReadMap(NamedTuple):
+    """What a bilinear resize reads of a map."""
+
+    cells: Tensor
+    """The whole map, or only its cells that are read, as :meth:`ShrinkingTaps.read` gives them."""
+    taps: ShrinkingTaps | None
+    """Which these are; None for the whole map."""
+
+
+def read_map(maps: Tensor, size: Sequence[int]) -> ReadMap:
+    """Take from (N, D, H, W) maps what a resize to (h, w) reads: a copy of a part if they shrink by more than 2."""
+    taps = shrinking_taps(maps.shape[-2:], size, maps.device)
+    return ReadMap(maps if taps is None else taps.read(maps), taps)
 
 
 def shrinking_taps(before: Sequence[int], after: Sequence[int], device: torch.device) -> ShrinkingTaps | None:

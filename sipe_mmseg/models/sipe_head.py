@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from .prototypes import (
     EPS,
+    ReadMap,
     class_activation_maps,
     hierarchical_feature,
     image_specific_cams,
     image_specific_prototypes,
+    read_map,
     resize_bilinear,
     structure_aware_seeds,
     validity_maps,
@@ -34,6 +36,17 @@ class SIPEFeatures(NamedTuple):
     """Hierarchical feature F_h (N, D, h, w)."""
     deepest: Tensor
     """The backbone's last map (N, D_last, h, w)."""
+
+
+class TakenMaps(NamedTuple):
+    """What the head takes of the backbone's maps; the larger ones are not held by it."""
+
+    read: list[ReadMap]
+    """What is read of each map, detached."""
+    deepest: Tensor
+    """The last map (N, D_last, h_last, w_last)."""
+    size: tuple[int, int]
+    """(h, w) of the grid."""
 
 
 class LocalizationMaps(NamedTuple):
@@ -147,15 +160,22 @@ class SIPEHead(BaseModule):
         Raises:
             ValueError: If number or channels of the maps are not those of ``in_channels``.
         """
+        return self.project(self.take(inputs))
+
+    def take(self, inputs: Sequence[Tensor]) -> TakenMaps:
+        """The first half of :meth:`forward`, after which a caller can let go of the backbone's largest maps."""
         maps = self._select(inputs)
-        size = maps[self.grid_index].shape[-2:]
-        logits = self.classifier(maps[-1]).float()
-        detached = [x.detach() for x in maps]
+        height, width = maps[self.grid_index].shape[-2:]
+        return TakenMaps([read_map(x.detach(), (height, width)) for x in maps], maps[-1], (height, width))
+
+    def project(self, taken: TakenMaps) -> SIPEFeatures:
+        """The second half of :meth:`forward`: the convolutions."""
+        logits = self.classifier(taken.deepest).float()
         return SIPEFeatures(
-            logits=resize_bilinear(logits, size),
+            logits=resize_bilinear(logits, taken.size),
             scores=logits.mean(dim=(2, 3)),
-            hierarchical=hierarchical_feature(detached, list(self.side_projections), size, self.eps),
-            deepest=resize_bilinear(maps[-1].float(), size),
+            hierarchical=hierarchical_feature(taken.read, list(self.side_projections), taken.size, self.eps),
+            deepest=resize_bilinear(taken.deepest.float(), taken.size),
         )
 
     def localize(self, features: SIPEFeatures, valid: Tensor) -> LocalizationMaps:

@@ -111,7 +111,9 @@ class SIPESegmentor(BaseSegmentor):
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """``loss_cls`` and ``loss_gsc`` of a preprocessed batch (N, 3, H, W)."""
         # Not decode_head.loss: during that call, this one would hold the backbone's largest maps, which learn nothing.
-        features = self.decode_head(self.extract_feat(inputs))
+        taken = self.decode_head.take(self.extract_feat(inputs))
+        features = self.decode_head.project(taken)
+        del taken
         return self.decode_head.loss_by_feat(features, *self.decode_head.stack_targets(data_samples), inputs.shape[-2:])
 
     def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
