@@ -44,6 +44,11 @@ def check_promises(home: Path, blocks: list[Any], output: str, pictures: int, va
     work = home / 'work_dirs'
     assert list((work / 'pictures').glob('epoch_*.pth'))
     assert Image.open(work / 'pictures/curves.png').size > (300, 200)
+    drawn = list(work.glob('pictures/*/vis_data/vis_image/maps_*_0.png'))
+    assert len(drawn) == 4
+    run = (work / 'report_run.html').read_text()
+    assert run.count('after 0 iterations</figcaption>') == 4
+    assert 'no problems' in output
     for split, number in (('train', pictures), ('val', val)):
         labels, cams = sorted((work / f'labels/{split}').glob('*.png')), sorted((work / f'cams/{split}').glob('*.npz'))
         images = sorted((home / f'data/pictures/images/{split}').glob('*.jpg'))
