@@ -1,6 +1,7 @@
 """Clocks and memory for the benchmarks in ``tools``."""
 
 import multiprocessing
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +12,8 @@ from typing import Any
 import torch
 
 from .. import __version__
+
+_MMAP_THRESHOLD = 'MALLOC_MMAP_THRESHOLD_'
 
 
 def take_turns(contestants: Mapping[str, Callable[[], Any]], repeats: int, device: str) -> dict[str, list[float]]:
@@ -47,9 +50,21 @@ def resident_megabytes(field: str = 'VmRSS') -> float:
 
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of a module in a fresh process, which no earlier call has given memory."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
-        return pool.submit(function, *arguments).result()
+    """Call a function of a module in a fresh process, which no earlier call has given memory.
+
+    In it glibc hands every larger block back as soon as it is freed. As it comes, it keeps them for later, and the peak
+    of resident memory says as much about the order of sizes as about what is in use.
+    """
+    before = os.environ.get(_MMAP_THRESHOLD)
+    os.environ[_MMAP_THRESHOLD] = str(2**16)  # read by glibc when the process starts
+    try:
+        with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
+            return pool.submit(function, *arguments).result()
+    finally:
+        if before is None:
+            del os.environ[_MMAP_THRESHOLD]
+        else:
+            os.environ[_MMAP_THRESHOLD] = before
 
 
 def machine(device: str) -> str:
