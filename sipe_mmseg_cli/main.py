@@ -69,8 +69,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if words is None else words)
     if not words or words[0] in ('-h', '--help', 'help'):
-        print(overview(), file=sys.stdout if words else sys.stderr)
-        return 0 if words else 2
+        return _printed(overview(), 0 if words else 2)
     if words[0] == '--version':
         print(version())
         return 0
@@ -81,8 +80,7 @@ def main(words: Sequence[str] | None = None) -> int:
     family = [name for name in COMMANDS if name.startswith(f'{words[0]} ')]
     if family:
         asked = words[1:] in (['-h'], ['--help'])
-        print(f'usage: {PROG} {words[0]} KIND ...\n\n{_listed(family)}', file=sys.stdout if asked else sys.stderr)
-        return 0 if asked else 2
+        return _printed(f'usage: {PROG} {words[0]} KIND ...\n\n{_listed(family)}', 0 if asked else 2)
     close = difflib.get_close_matches(words[0], COMMANDS, n=1)
     hint = f'did you mean {close[0]!r}?' if close else f'there are {", ".join(COMMANDS)}'
     print(f'{PROG}: there is no command {words[0]!r}; {hint}', file=sys.stderr)
@@ -101,9 +99,8 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
     try:
         module = importlib.import_module(f'.{command.module}', __package__)
         return module.main(list(words), prog)
-    except BrokenPipeError:  # of `sipe-mmseg configs | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
-        return _BROKEN_PIPE
+    except BrokenPipeError:
+        return _end_of_pipe()
     except _MISTAKES as error:
         if command.whole_errors and not isinstance(error, CommandError):
             raise
@@ -112,6 +109,21 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
     except KeyboardInterrupt:
         print('\nstopped', file=sys.stderr)
         return 130
+
+
+def _printed(text: str, code: int) -> int:
+    """Print what was asked for (0) to standard output, other help (2) to standard error; returns the exit code."""
+    try:
+        print(text, file=sys.stderr if code else sys.stdout, flush=True)
+    except BrokenPipeError:
+        return _end_of_pipe()
+    return code
+
+
+def _end_of_pipe() -> int:
+    """What becomes of `sipe-mmseg configs | head`."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+    return _BROKEN_PIPE
 
 
 class CommandError(ValueError):

@@ -40,7 +40,14 @@ UNCHECKED = {
     'sed': 'run by test_tutorial.py',
     '.': 'entering a virtual environment: `make` uses one without entering it',
 }
-PIP_PACKAGES = {'setuptools<82', 'seaborn'}  # of others, that a page says to install
+PIP_PACKAGES = {
+    'setuptools<82',
+    'seaborn',
+    'grad-cam',
+    'ttach',
+    'scikit-learn',
+    'tqdm',
+}  # of others, that a page says to install
 
 PLACEHOLDERS = {'CONFIG', 'CHECKPOINT', 'DIR', 'FILE', 'FOLDER', 'WORK_DIR', 'GPUS'}
 SHELL_LANGUAGES = ('shell', 'bash', 'sh', 'console')
