@@ -111,7 +111,7 @@ def look_over_pictures(root: str, labels: str | None, min_side: int | None = Non
         return
     try:
         said = look_over_labels(labels, folder)
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         yield Finding(str(error), 'problem', 'JSON: {"image": ["class", ...]}; CSV: image,labels or image,CLASS,CLASS')
         return
     yield Finding(f'classes: {_counts(said.images_of_class)}')
@@ -180,7 +180,7 @@ def _look_over_datasets(config: 'Config') -> Iterator[Finding]:
         try:
             summary = summarize_dataset(DATASETS.build(loader.dataset))
         except Exception as error:  # data sets of mmseg assert, ours raise what the file is wrong with
-            yield Finding(f'{split}: {error or type(error).__name__}', 'problem')
+            yield Finding(f'{split}: {str(error) or type(error).__name__}', 'problem')
             continue
         yield from _of_dataset(split, summary)
         batch_size = loader.get('batch_size', 1)
@@ -214,7 +214,7 @@ def _look_over_model(config: 'Config') -> Iterator[Finding]:
     try:
         model = MODELS.build(config.model)
     except Exception as error:  # whatever an option does to a constructor
-        yield Finding(f'model: {error or type(error).__name__}', 'problem')
+        yield Finding(f'model: {str(error) or type(error).__name__}', 'problem')
         return
     number = sum(parameter.numel() for parameter in model.parameters())
     yield Finding(f'model: {config.model.type}, {number / 1e6:.1f} million parameters')

@@ -92,9 +92,11 @@ def copy_with_bases(source: Path, folder: Path) -> Path:
     if outside:
         raise ValueError(f'{outside[0]}: is no shipped config; --out FILE.py writes all its settings into one file')
     copies = {path: folder / path.relative_to(root) for path in files}
-    there = [copy for copy in copies.values() if copy.exists()]
+    there = [copy for path, copy in copies.items() if copy.exists() and copy.read_bytes() != path.read_bytes()]
     if there:
-        raise FileExistsError(f'{there[0]}: exists already; name another folder, or remove it first')
+        raise FileExistsError(
+            f'{there[0]}: exists already, and is another file; name another folder, or remove it first'
+        )
     for path, copy in copies.items():
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)

@@ -48,13 +48,17 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
 
 def keep_settings(out_dir: Path, instances: Path, overlap: 'Overlap', crowds: 'Crowds') -> None:
     """Notes how the masks of a folder are made, and refuses to mix masks that are made in different ways."""
+    from sipe_mmseg.datasets.atomic_write import atomic_write
+    from sipe_mmseg.datasets.image_labels import load_json
+
     settings = {'instances': instances.name, 'overlap': overlap, 'crowds': crowds}
     out_dir.mkdir(parents=True, exist_ok=True)
     path = out_dir / SETTINGS_FILE
     if not path.exists():
-        path.write_text(json.dumps(settings, indent=2) + '\n', encoding='utf-8')
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(settings, indent=2) + '\n', encoding='utf-8')
         return
-    earlier = json.loads(path.read_text(encoding='utf-8'))
+    earlier = load_json(str(path))
     if earlier != settings:
         raise ValueError(
             f'{path}: the masks in this folder are made with {earlier}, not {settings}; use another folder'
@@ -67,8 +71,9 @@ def convert(image: 'AnnotatedImage', out_dir: Path, overlap: 'Overlap', crowds: 
     from sipe_mmseg.datasets.image_files import sample_problem
     from sipe_mmseg.datasets.label_files import write_label_png
     from sipe_mmseg.datasets.palette import voc_palette
+    from sipe_mmseg.datasets.result_folder import ResultFolder
 
-    path = out_dir / Path(image.file_name).with_suffix('.png')
+    path = ResultFolder(out_dir, '.png').path(str(Path(image.file_name).with_suffix('')))
     if path.exists() and sample_problem(str(path), min_side=1) is None:
         return False
     write_label_png(path, render_label_map(image, overlap=overlap, crowds=crowds), voc_palette(256))

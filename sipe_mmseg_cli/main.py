@@ -104,7 +104,7 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
     except _MISTAKES as error:
         if command.whole_errors and not isinstance(error, CommandError):
             raise
-        print(error or type(error).__name__, file=sys.stderr)
+        print(str(error) or type(error).__name__, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print('\nstopped', file=sys.stderr)

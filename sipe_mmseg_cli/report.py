@@ -72,6 +72,7 @@ def main(words: Sequence[str], prog: str) -> int:
 
     run = None if args.run is None else collect_run_report(args.run)
     if dataset is None:
+        assert run is not None  # parse_args has seen to it
         write_run_report(args.out, run if args.title is None else replace(run, title=args.title))
     else:
         with Progress(len(dataset) + min(len(dataset), args.max_images)) as progress:

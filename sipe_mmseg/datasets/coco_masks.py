@@ -7,9 +7,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..interchange.rle import decompress, from_run_lengths
 from ..refinement.label_values import IGNORE_INDEX
 from .image_labels import coco_annotations, coco_class_names, coco_images, load_json
+from .run_lengths import decompress, from_run_lengths
 
 Overlap = Literal['later', 'smaller']
 Crowds = Literal['background', 'ignore']

@@ -34,14 +34,13 @@ def foreground_indices(names: Iterable[Any], classes: Sequence[str], where: str)
         Sorted indices, 0 for ``classes[1]``.
 
     Raises:
-        TypeError: If a name is not a string.
-        ValueError: If a name is not a foreground class.
+        ValueError: If a name is not a string, or not a foreground class.
     """
     index = {name: position - 1 for position, name in enumerate(classes) if position}
     found = set()
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f'{where}: labels are names of classes, not {name!r}')
+            raise ValueError(f'{where}: labels are names of classes, not {name!r}')
         if name not in index:
             raise ValueError(f'{where}: {_wrong_name(name, classes)}')
         found.add(index[name])
@@ -100,7 +99,7 @@ def read_class_names(path: str) -> dict[str, list[str]]:
     for where, key, found in rows:
         for name in found:
             if not isinstance(name, str):
-                raise TypeError(f'{where}: labels are names of classes, not {name!r}')
+                raise ValueError(f'{where}: labels are names of classes, not {name!r}')
         names.setdefault(key, []).extend(found)
     return names
 
@@ -341,11 +340,11 @@ def _json_names(path: str) -> Iterator[tuple[str, str, list[Any]]]:
     """Where it stands, key and names of every image of a JSON label file, as they are there."""
     content = load_json(path, object_pairs_hook=_Object)
     if not isinstance(content, _Object):
-        raise TypeError(f'{path}: must be one object {{"image": ["class", ...], ...}}, not {_shown(content)}')
+        raise ValueError(f'{path}: must be one object {{"image": ["class", ...], ...}}, not {_shown(content)}')
     for key, names in content:
         where = f'{path}, key {key!r}'
         if isinstance(names, _Object) or not isinstance(names, list):
-            raise TypeError(f'{where}: the value must be a list of class names, not {_shown(names)}')
+            raise ValueError(f'{where}: the value must be a list of class names, not {_shown(names)}')
         yield where, key, names
 
 

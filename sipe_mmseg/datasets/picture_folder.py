@@ -90,17 +90,23 @@ def look_over_labels(path: str, folder: ImageFolder) -> PictureLabels:
 
     Raises:
         OSError: If the file cannot be read.
-        TypeError: If it holds values of a wrong type.
         ValueError: If it is no label file; the message names the line or key.
     """
     names = read_class_names(path)
     problems, labelled = [], set()
+    keys: dict[str, str] = {}
     for key, found in names.items():
         image = folder.find(key, path)
         if image is None:
             problems.append(f'{path}, {key!r}: no such image in {folder.root}')
-        elif found:
+            continue
+        if found:
             labelled.add(image)
+        other = keys.setdefault(image, key)
+        if set(names[other]) != set(found):
+            problems.append(f'{path}: {other!r} and {key!r} are the same image, with different labels')
+        if '' in found:
+            problems.append(f'{path}, {key!r}: has a class without a name, such as behind a separator too many')
     counted = Counter(name for found in names.values() for name in set(found))
     if 'background' in counted:
         problems.append(

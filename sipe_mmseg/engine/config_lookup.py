@@ -22,7 +22,8 @@ def find_config(source: str | os.PathLike[str]) -> Path:
     path = Path(source).expanduser()
     if path.is_file():
         return path
-    if path.is_dir():
+    named = path.name == str(source) and path.suffix in ('', '.py')
+    if path.is_dir() and (any(path.glob('*.py')) or not (named and path.name in shipped_names())):
         return _config_of_work_dir(path)
     if path.name == str(source) and path.suffix in ('', '.py'):
         return _shipped_config(path.stem)

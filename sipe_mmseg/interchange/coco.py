@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..datasets.coco_masks import AnnotatedImage, instance_mask, load_annotated_images
+from ..datasets.run_lengths import compress, run_lengths
 from .drawing import Drawing, drawn_names
-from .rle import compress, run_lengths
 
 
 class COCOAnnotations:

@@ -10,10 +10,10 @@ from xml.parsers import expat
 import numpy as np
 import numpy.typing as npt
 
+from ..datasets.run_lengths import from_run_lengths, run_lengths
 from .coco import bounding_box
 from .drawing import Drawing, drawn_names
 from .outlines import polygon_mask
-from .rle import from_run_lengths, run_lengths
 
 UNKNOWN_COLOUR = (255, 255, 255)
 ZIP_MEMBER = 'annotations.xml'

@@ -112,7 +112,7 @@ def soft_iou(features: Tensor, maps: Tensor, eps: float = EPS, tile: int | None 
         (N, C, h, w); 0 where a dead feature meets an empty map (0 / 0).
     """
     tile = tile or TILE_CELLS.get(features.device.type, TILE_CELLS['cuda'])
-    similarity = torch.empty_like(maps)
+    similarity = torch.empty_like(maps, memory_format=torch.contiguous_format)
     for image, image_maps, found in zip(features.flatten(2), maps.flatten(2), similarity.flatten(2), strict=True):
         unit = image / (norm_over_channels(image, dim=0) + eps)
         weights = torch.cat([image_maps, torch.ones_like(image_maps[:1])])  # the last row gives the structure's area
@@ -121,9 +121,9 @@ def soft_iou(features: Tensor, maps: Tensor, eps: float = EPS, tile: int | None 
         for index, (left, left_weights, left_sums) in enumerate(tiles):
             for right, right_weights, right_sums in tiles[index:]:
                 structure = (left.T @ right).relu_()
-                right_sums.addmm_(left_weights, structure)
+                right_sums += left_weights @ structure
                 if right_sums is not left_sums:
-                    left_sums.addmm_(right_weights, structure.T)
+                    left_sums += right_weights @ structure.T
         intersection = sums[:-1]
         union = sums[-1:] + image_maps.sum(dim=1, keepdim=True) - intersection
         torch.where(union > 0, intersection / union, torch.zeros_like(union), out=found)

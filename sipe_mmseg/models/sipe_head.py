@@ -66,9 +66,11 @@ class LocalizationMaps(NamedTuple):
 class SIPEHead(BaseModule):
     """Localisation maps from image-level labels, over any pyramid of maps (SIPE, section 3).
 
-    ``forward`` runs the convolutions; ``loss`` is ``forward`` and :meth:`loss_by_feat`; ``predict`` is ``forward`` and
-    :meth:`predict_by_feat`. The two differ as in the published code: training masks the general CAM with the labels and
-    finds seeds in the backbone's last map; inference lets absent classes compete for seeds and finds them in ``F_h``.
+    ``forward`` runs the convolutions, in two halves, :meth:`take` and :meth:`project`, which are what a subclass
+    overrides: the segmentor's loss calls them one by one. ``loss`` is ``forward`` and :meth:`loss_by_feat`; ``predict``
+    is ``forward`` and :meth:`predict_by_feat`. The two differ as in the published code: training masks the general CAM
+    with the labels and finds seeds in the backbone's last map; inference lets absent classes compete for seeds and
+    finds them in ``F_h``.
 
     Args:
         in_channels: Channels of the backbone's maps, shallow to deep.

@@ -87,6 +87,9 @@ def threshold_chart(thresholds: Sequence[float], miou: Sequence[float | None], a
 
 
 _SERIES = ('first', 'second', 'third', 'fourth')  # CSS classes of the lines
+MAX_LINES = len(_SERIES)
+"""Most lines that a chart draws."""
+
 _POINTS = 300
 
 
@@ -100,8 +103,8 @@ def line_chart(series: Mapping[str, Sequence[tuple[int, float]]], label: str) ->
     Raises:
         ValueError: If there are more than four lines, or no point.
     """
-    if not 1 <= len(series) <= len(_SERIES) or not all(series.values()):
-        raise ValueError(f'{label}: needs one to {len(_SERIES)} lines of at least one point')
+    if not 1 <= len(series) <= MAX_LINES or not all(series.values()):
+        raise ValueError(f'{label}: needs one to {MAX_LINES} lines of at least one point')
     last = max(step for points in series.values() for step, _ in points) or 1
     values = [value for points in series.values() for _, value in points if math.isfinite(value)]
     limit = _axis_end(max(values, default=1.0))

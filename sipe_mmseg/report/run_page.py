@@ -1,9 +1,10 @@
 """A training as sections of an HTML page: a pure function of its report."""
 
+import math
 import os
 
 from ..visualization.curves import Curves
-from .charts import line_chart, percent
+from .charts import MAX_LINES, line_chart, percent
 from .document import figure_list, render_page, write_page
 from .markup import Markup, element
 from .run_report import RunReport
@@ -24,7 +25,7 @@ def run_sections(run: RunReport) -> list[Markup | None]:
 
 def _training(run: RunReport) -> Markup:
     losses = [name for name in run.curves if name.rpartition('.')[2].startswith('loss')]
-    losses = [name for name in losses if name != 'loss'] or losses
+    losses = ([name for name in losses if name != 'loss'] or losses)[:MAX_LINES]
     drawn = (
         ('loss', losses),
         ('learning rate', [name for name in ('lr',) if name in run.curves]),
@@ -48,7 +49,8 @@ def _figures(curves: Curves) -> list[tuple[str, str, str]]:
     figures = [('iterations', f'{done:,}', 'done')]
     for name in SCORES:
         if name in curves:
-            figures.append((name, percent(curves[name][-1][1], 2), f'after {curves[name][-1][0]:,} iterations'))
+            step, value = curves[name][-1]
+            figures.append((name, percent(value if math.isfinite(value) else None, 2), f'after {step:,} iterations'))
     for name in ('loss_cls', 'loss_gsc'):
         key = next((key for key in curves if key.rpartition('.')[2] == name), None)
         if key is not None:

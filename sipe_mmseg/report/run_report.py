@@ -2,16 +2,18 @@
 
 import os
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import mmcv
+import numpy as np
+from PIL import Image
 
-from ..visualization.curves import Curves, read_curves
+from ..visualization.curves import Curves, read_curves, training_starts
+from ..visualization.overlays import ByteImage
 from .label_report import Tile
 from .thumbnails import image_thumbnail, image_uri
 
-_PICTURES = 'vis_data/vis_image'
 _PREFIX = 'maps_'
 
 
@@ -50,27 +52,32 @@ def collect_run_report(work_dir: str | os.PathLike[str], *, max_pictures: int = 
     folder = Path(work_dir)
     curves = read_curves(folder)
     pictures = {}
-    for name, paths in sorted(_pictures(folder).items()):
-        steps = sorted(paths)
+    for name, drawn in sorted(_pictures(folder).items()):
+        steps = sorted(drawn)
         last = len(steps) - 1
         chosen = sorted({round(place * last / max(1, max_pictures - 1)) for place in range(max_pictures)} | {last})
         chosen = chosen[-max_pictures:] if len(chosen) > max_pictures else chosen
-        pictures[name] = tuple((steps[place], _tile(paths[steps[place]], longer_side)) for place in chosen)
+        pictures[name] = tuple((steps[place], _tile(drawn[steps[place]], longer_side)) for place in chosen)
     configs = sorted(folder.glob('*.py'))
     config = configs[0].read_text(encoding='utf-8') if len(configs) == 1 else None
     return RunReport(folder.resolve().name, curves, pictures, config)
 
 
-def _pictures(folder: Path) -> dict[str, dict[int, Path]]:
-    """Of each image that the hook drew, the newest picture after so many iterations."""
-    found: dict[str, dict[int, Path]] = defaultdict(dict)
-    for path in [*sorted(folder.glob(f'*/{_PICTURES}/{_PREFIX}*.png')), *folder.glob(f'{_PICTURES}/{_PREFIX}*.png')]:
-        name, _, step = path.stem.removeprefix(_PREFIX).rpartition('_')
-        if name and step.isdecimal():
-            found[name][int(step)] = path
-    return found
+def _pictures(folder: Path) -> dict[str, dict[int, ByteImage]]:
+    """Of each image that the hook drew, the picture after so many iterations; files that are cut short are left out."""
+    found: dict[str, dict[int, ByteImage]] = defaultdict(dict)
+    for logs, first, _ in training_starts(folder):
+        for pictures in found.values():
+            for step in [step for step in pictures if step >= first]:
+                del pictures[step]
+        for path in (logs / 'vis_image').glob(f'{_PREFIX}*.png'):
+            name, _, step_text = path.stem.removeprefix(_PREFIX).rpartition('_')
+            if name and step_text.isdecimal():
+                with suppress(OSError), Image.open(path) as picture:
+                    found[name][int(step_text)] = np.asarray(picture.convert('RGB'))
+    return {name: pictures for name, pictures in found.items() if pictures}
 
 
-def _tile(path: Path, longer_side: int) -> Tile:
-    image = image_thumbnail(mmcv.imread(str(path), channel_order='rgb'), longer_side)
+def _tile(picture: ByteImage, longer_side: int) -> Tile:
+    image = image_thumbnail(picture, longer_side)
     return Tile('maps', image_uri(image), image.shape[1], image.shape[0], is_label_map=False)

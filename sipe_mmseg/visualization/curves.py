@@ -78,6 +78,29 @@ def read_curves(work_dir: str | Path) -> Curves:
         FileNotFoundError: If there are no logs.
         ValueError: If a line of a log cannot be read.
     """
+    records: list[dict[str, Any]] = []
+    for _, first, new in training_starts(work_dir):
+        records = [record for record in records if record['step'] < first] + new
+    curves: Curves = {}
+    for record in records:
+        for name, value in record.items():
+            if name != 'step' and isinstance(value, int | float):
+                curves.setdefault(name, []).append((record['step'], float(value)))
+    return curves
+
+
+def training_starts(work_dir: str | Path) -> list[tuple[Path, int, list[dict[str, Any]]]]:
+    """The starts of a training, the first one first: folder of its logs, first iteration that it logged, and its logs.
+
+    What an earlier start has from that iteration on is no part of the training: the later one did it again.
+
+    Args:
+        work_dir: As in :func:`read_curves`.
+
+    Raises:
+        FileNotFoundError: If there are no logs.
+        ValueError: If a line of a log cannot be read, or no training has logged anything.
+    """
     folder, log = Path(work_dir), 'vis_data/scalars.json'
     paths = sorted(folder.glob(f'*/{log}')) or sorted(folder.glob(log))
     if not paths:
@@ -85,21 +108,16 @@ def read_curves(work_dir: str | Path) -> Curves:
         raise FileNotFoundError(
             f'{work_dir}: {what}; name the work directory of a training that logs with LocalVisBackend'
         )
-    records: list[dict[str, Any]] = []
+    starts = []
     for path in paths:
-        new = _read_records(path)
-        if not any('loss' in record for record in new):
-            continue  # it only scored, under a step that is none of the training's
-        first = min(record['step'] for record in new)
-        records = [record for record in records if record['step'] < first] + new
-    if not records:
+        records = _read_records(path)
+        if any(
+            'loss' in record for record in records
+        ):  # else it only scored, under a step that is none of the training's
+            starts.append((path.parent, min(record['step'] for record in records), records))
+    if not starts:
         raise ValueError(f'{work_dir}: no training has logged anything yet in {", ".join(str(path) for path in paths)}')
-    curves: Curves = {}
-    for record in records:
-        for name, value in record.items():
-            if name != 'step' and isinstance(value, int | float):
-                curves.setdefault(name, []).append((record['step'], float(value)))
-    return curves
+    return starts
 
 
 def _read_records(path: Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from sipe_mmseg.datasets.shapes import ShapesSettings, write_shapes
+from sipe_mmseg.engine.config_lookup import shipped_configs, shipped_tools
 from sipe_mmseg_cli import check
 from sipe_mmseg_cli.findings import Finding
 from sipe_mmseg_cli.main import main
@@ -57,7 +58,7 @@ def test_this_installation(monkeypatch: pytest.MonkeyPatch, run: Callable) -> No
     code, printed = run()
     assert code == 0, printed
     assert (
-        'ok       sipe_mmseg 0.' in printed and f'configs in {ROOT / "configs"}, tools in {ROOT / "tools"}' in printed
+        'ok       sipe_mmseg 0.' in printed and f'configs in {shipped_configs()}, tools in {shipped_tools()}' in printed
     )
     assert printed.endswith('\nno problems\n')
 

@@ -59,7 +59,7 @@ class TestForegroundIndices:
             foreground_indices(['background'], CLASSES, 'here')
 
     def test_indices_are_no_names(self):
-        with pytest.raises(TypeError, match='here: labels are names of classes, not 3'):
+        with pytest.raises(ValueError, match='here: labels are names of classes, not 3'):
             foreground_indices([3], CLASSES, 'here')
 
 
@@ -117,16 +117,16 @@ class TestJson:
     )
     def test_wrong_value(self, write, value, shown):
         path = write('labels.json', f'{{"a": {value}}}')
-        with pytest.raises(TypeError, match=rf"labels\.json, key 'a': the value must be a list .*, not {shown}"):
+        with pytest.raises(ValueError, match=rf"labels\.json, key 'a': the value must be a list .*, not {shown}"):
             read_json(path, CLASSES)
 
     def test_wrong_entry(self, write):
         path = write('labels.json', {'a': ['cat', 2]})
-        with pytest.raises(TypeError, match=r"labels\.json, key 'a': labels are names of classes, not 2"):
+        with pytest.raises(ValueError, match=r"labels\.json, key 'a': labels are names of classes, not 2"):
             read_json(path, CLASSES)
 
     def test_not_an_object(self, write):
-        with pytest.raises(TypeError, match=r'labels\.json: must be one object'):
+        with pytest.raises(ValueError, match=r'labels\.json: must be one object'):
             read_json(write('labels.json', [['a', ['cat']]]), CLASSES)
 
     def test_not_json(self, write):

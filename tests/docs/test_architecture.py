@@ -37,7 +37,7 @@ def test_classes_and_functions_exist() -> None:
         *(prototypes, sipe_head, irn_segmentor, sipe_mmseg.apis),
     )
     names = [word for word in CODE if re.fullmatch(r'[A-Z]\w*[a-z]\w*(?:\.\w+)?', word) or word in FUNCTIONS]
-    assert {'SIPEHead.forward', 'SIPESegmentor.pack', 'IRNTestSettings', *FUNCTIONS} <= set(names)
+    assert {'SIPEHead.take', 'SIPESegmentor.pack', 'IRNTestSettings', *FUNCTIONS} <= set(names)
     for name in names:
         first, _, rest = name.partition('.')
         found = [getattr(module, first) for module in modules if hasattr(module, first)]

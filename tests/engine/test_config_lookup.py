@@ -10,11 +10,12 @@ from sipe_mmseg.engine.config_lookup import (
     find_config,
     find_dataset_config,
     find_script,
+    shipped_configs,
     shipped_names,
     shipped_tools,
 )
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
+CONFIGS = shipped_configs()
 SHAPES = 'sipe_r18_1xb16-6e_shapes-160x160'
 
 
@@ -40,6 +41,14 @@ def test_a_work_directory_has_its_config(tmp_path: Path) -> None:
 def test_a_shipped_config_has_a_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_config(name) == CONFIGS / 'sipe' / f'{SHAPES}.py'
+
+
+def test_a_folder_without_configs_hides_no_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'voc12').mkdir()
+    assert find_config('voc12') == CONFIGS / 'pipelines/voc12.py'
+    (tmp_path / 'voc12/mine.py').touch()
+    assert find_config('voc12') == Path('voc12/mine.py')
 
 
 def test_configs_inside_the_package_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

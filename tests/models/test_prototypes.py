@@ -226,6 +226,13 @@ class TestSoftIoU:
         found = soft_iou(features, maps, tile=tile)
         torch.testing.assert_close(found, soft_iou(features, maps))
 
+    def test_layout_and_autocast_do_not_matter(self) -> None:
+        features, maps = torch.randn(2, 5, 6, 7), torch.rand(2, 7, 6, 4).transpose(1, 3)
+        expected = soft_iou(features, maps.contiguous())
+        torch.testing.assert_close(soft_iou(features, maps), expected)
+        with torch.autocast('cpu', torch.bfloat16):
+            torch.testing.assert_close(soft_iou(features, maps), expected, rtol=0.05, atol=0.02)
+
 
 class TestStructureAwareSeeds:
     @pytest.mark.parametrize('alpha_on', ['similarity', 'map'])

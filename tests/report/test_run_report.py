@@ -47,6 +47,24 @@ def test_starts_are_joined_and_the_newest_pictures_taken(work_dir: Path) -> None
     assert 'alert' in run.config
 
 
+def test_pictures_of_an_abandoned_training_and_broken_ones_are_left_out(work_dir: Path) -> None:
+    old, new = (work_dir / f'20260101_000{digit}00/vis_data/vis_image' for digit in '01')
+    for step in (39, 55):  # behind where the second start begins again
+        Image.new('RGB', (90, 30)).save(old / f'maps_{NAME}_{step}.png')
+    whole = (new / f'maps_{NAME}_60.png').read_bytes()
+    (new / f'maps_{NAME}_60.png').write_bytes(whole[: len(whole) // 2])
+    (new / 'maps_other_40.png').touch()
+    run = collect_run_report(work_dir)
+    assert {name: [step for step, _ in pictures] for name, pictures in run.pictures.items()} == {NAME: [20, 40]}
+
+
+def test_more_losses_than_a_chart_has_lines(work_dir: Path, tmp_path: Path) -> None:
+    log = work_dir / '20260101_000100/vis_data/scalars.json'
+    log.write_text(json.dumps({f'decode.d{index}.loss': 1.0 for index in range(9)} | {'loss': 9.0, 'step': 10}) + '\n')
+    write_run_report(tmp_path / 'report.html', collect_run_report(work_dir))
+    assert (tmp_path / 'report.html').read_text().count('<svg') == 1
+
+
 @pytest.mark.parametrize(('most', 'steps'), [(1, [60]), (2, [20, 60]), (3, [20, 40, 60]), (9, [20, 40, 60])])
 def test_first_and_last_pictures_are_kept(work_dir: Path, most: int, steps: list[int]) -> None:
     run = collect_run_report(work_dir, max_pictures=most, longer_side=45)
@@ -61,6 +79,7 @@ def test_page_has_it_all_and_nothing_can_run_in_it(work_dir: Path, tmp_path: Pat
     assert '<h1>run&lt;1&gt;</h1>' in text
     assert '<dd class="value">60.00 %</dd><dd class="what">after 60 iterations</dd>' in text
     assert text.count('<svg') == 3
+    assert 'nan %' not in text
     assert text.count('data:image/jpeg') == 3
     assert 'maps of b&quot;&lt;i&gt; after 40 iterations' in text
     assert '&lt;script&gt;alert(1)' in text

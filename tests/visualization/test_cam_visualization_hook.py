@@ -236,8 +236,7 @@ def test_show_dir_of_mmsegs_test_tool(
     # One process has one visualizer a name.
     arguments += [f'visualizer.name={tmp_path.name}', f'experiment_name={tmp_path.name}']
     monkeypatch.setenv('LOCAL_RANK', '0')  # the tool sets it
-    monkeypatch.setattr('sys.argv', ['test.py', *map(str, arguments)])
-    run_mmseg_tool('test.py')
+    run_mmseg_tool('test.py', [str(argument) for argument in arguments])
     shown = sorted((tmp_path / 'shown' / 'vis_data' / 'vis_image').iterdir())
     assert [path.name for path in shown] == [f'test_val_{number:04}.jpg_0.png' for number in range(5)]
     width, height = Image.open(shown[0]).size

@@ -28,8 +28,9 @@ def from_run_lengths(counts: Sequence[int] | np.ndarray, number: int) -> npt.NDA
     lengths = np.asarray(counts)
     if not (lengths.ndim == 1 and lengths.size and lengths.dtype.kind in 'iu' and lengths.min() >= 0):
         raise ValueError('counts of runs must be integers, 0 or more')
-    if lengths.sum() != number:
-        raise ValueError(f'runs cover {lengths.sum()} pixels, but the image has {number}')
+    covered = sum(lengths.tolist())  # Python's, which does not overflow
+    if covered != number:
+        raise ValueError(f'runs cover {covered} pixels, but the image has {number}')
     return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sipe_mmseg.interchange.rle import compress, decompress, from_run_lengths, run_lengths
+from sipe_mmseg.datasets.run_lengths import compress, decompress, from_run_lengths, run_lengths
 
 
 def slow_runs(pixels: np.ndarray) -> list[int]:
@@ -85,3 +85,8 @@ def test_what_is_no_text_of_runs(text: str) -> None:
 def test_wrong_runs(counts: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_run_lengths(counts, 6)
+
+
+def test_sums_that_overflow_are_found() -> None:
+    with pytest.raises(ValueError, match='runs cover 18446744073709553216 pixels, but the image has 1600'):
+        from_run_lengths([2**62] * 4 + [1600], 1600)
