@@ -375,13 +375,20 @@ def plot(rows: Sequence[dict[str, Any]], along: str, path: Path) -> None:
 
     matplotlib.use('Agg')
     from matplotlib import pyplot
+    from matplotlib.ticker import LogLocator, StrMethodFormatter
 
     figure, axes = pyplot.subplots(1, 2, figsize=(10, 4))
     for axis, key in zip(axes, ('seconds', 'megabytes'), strict=True):
         for name in dict.fromkeys(row['name'] for row in rows):
             mine = [row for row in rows if row['name'] == name]
             axis.loglog([row[along] for row in mine], [row[key] for row in mine], marker='o', label=name)
-        axis.set_xlabel(along)
+        values = sorted({row[along] for row in rows})
+        axis.set_xticks(values, [str(value) for value in values])
+        axis.minorticks_off()
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
+        axis.grid(alpha=0.3)
+        axis.set_xlabel({'size': 'side of the image, pixels'}.get(along, along))
         axis.set_ylabel(key)
         axis.legend()
     figure.tight_layout()
