@@ -238,7 +238,8 @@ def test_show_dir_of_mmsegs_test_tool(
     monkeypatch.setenv('LOCAL_RANK', '0')  # the tool sets it
     run_mmseg_tool('test.py', [str(argument) for argument in arguments])
     shown = sorted((tmp_path / 'shown' / 'vis_data' / 'vis_image').iterdir())
-    assert [path.name for path in shown] == [f'test_val_{number:04}.jpg_0.png' for number in range(5)]
+    # The step at the end of a name is 0, or counts the images in the onedl fork.
+    assert [path.name.rpartition('_')[0] for path in shown] == [f'test_val_{number:04}.jpg' for number in range(5)]
     width, height = Image.open(shown[0]).size
     assert width > 4 * height
 
