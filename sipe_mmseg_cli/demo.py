@@ -52,7 +52,8 @@ def run(*command: str | Path, data_root: Path) -> float:
 def scored_figures(work_dir: Path) -> dict[str, float]:
     """Figures of the latest test run: MMEngine writes them as <time>/<time>.json into the work directory."""
     path = max(work_dir.glob('*/*.json'), key=lambda path: path.stat().st_mtime)
-    return json.loads(path.read_text())
+    figures: dict[str, float] = json.loads(path.read_text())
+    return figures
 
 
 def main(words: Sequence[str], prog: str) -> int:

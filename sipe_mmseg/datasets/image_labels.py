@@ -303,7 +303,7 @@ def load_json(path: str, **hooks: Any) -> Any:
             raise ValueError(f'{path}: not JSON in UTF-8 ({error})') from error
 
 
-class _Object(list):
+class _Object(list[tuple[str, Any]]):
     """The key-value pairs of a JSON object, repeated keys included."""
 
 

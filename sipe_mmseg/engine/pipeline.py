@@ -135,7 +135,7 @@ def read_stages(config: Mapping[str, Any]) -> list[Stage]:
             a name that is taken; if there is no such variable, or one that is made of itself; or if torchrun starts a
             tool that is not told so.
     """
-    kinds = str | int | float | list | tuple | dict
+    kinds = (str, int, float, list, tuple, dict)
     variables = {name: value for name, value in config.items() if isinstance(value, kinds)}
     stages: list[Stage] = []
     for number, described in enumerate(config.get('stages') or (), start=1):
