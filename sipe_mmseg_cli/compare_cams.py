@@ -39,8 +39,10 @@ def main(words: Sequence[str], prog: str) -> int:
     path, checkpoint = find_model(args.config, args.checkpoint)
     config = read_config(path, args.cfg_options)
     from sipe_mmseg.apis.cam_comparison import compare_cams
-    from sipe_mmseg.datasets.atomic_write import atomic_write
+    from sipe_mmseg.datasets.atomic_write import atomic_write, check_writable
 
+    if args.json is not None:
+        check_writable(args.json)
     comparison = compare_cams(
         config,
         checkpoint,

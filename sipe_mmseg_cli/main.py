@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pickle import UnpicklingError
 
+from .faults import explain
+
 PROG = 'sipe-mmseg'
 # What a person can mend, and is told in a sentence; anything else is ours, and is shown with all that led to it.
 _MISTAKES = (ImportError, OSError, RuntimeError, UnpicklingError, ValueError)
@@ -17,7 +19,8 @@ _MISTAKES = (ImportError, OSError, RuntimeError, UnpicklingError, ValueError)
 class Command:
     """One command: the module that has it, and what it does in a few words.
 
-    ``whole_errors`` is for those that run a script of MMSegmentation: its errors are shown as it raises them.
+    ``whole_errors`` is for those that run a script of MMSegmentation: its errors are shown as it raises them, except
+    for faults that :func:`~sipe_mmseg_cli.faults.explain` knows.
     """
 
     module: str
@@ -88,7 +91,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def run_command(name: str, words: Sequence[str], prog: str) -> int:
-    """Run one command; a user's mistake becomes a line on standard error.
+    """Run one command; a user's mistake, or a fault of disk, memory and the like, becomes a line on standard error.
 
     Args:
         name: Its name in :data:`COMMANDS`.
@@ -101,10 +104,13 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
         return module.main(list(words), prog)
     except BrokenPipeError:
         return _end_of_pipe()
-    except _MISTAKES as error:
-        if command.whole_errors and not isinstance(error, CommandError):
-            raise
-        print(str(error) or type(error).__name__, file=sys.stderr)
+    except Exception as error:
+        message = explain(error, name)
+        if message is None:
+            if not isinstance(error, CommandError if command.whole_errors else _MISTAKES):
+                raise
+            message = str(error) or type(error).__name__
+        print(message, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print('\nstopped', file=sys.stderr)

@@ -67,9 +67,11 @@ def main(words: Sequence[str], prog: str) -> int:
     if args.folder is not None:
         dataset = load_dataset(args.dataset, args.split, args.cfg_options, masks=not args.no_masks)
     import sipe_mmseg  # noqa: F401  # first: it makes MMSegmentation importable with mmcv-lite
+    from sipe_mmseg.datasets.atomic_write import check_writable
     from sipe_mmseg.engine.progress import Progress
     from sipe_mmseg.report import collect_label_report, collect_run_report, write_label_report, write_run_report
 
+    check_writable(args.out)
     run = None if args.run is None else collect_run_report(args.run)
     if dataset is None:
         assert run is not None  # parse_args has seen to it
