@@ -6,7 +6,7 @@ import re
 
 _DATA_WORKER = re.compile(r'Caught (\w+) in (?:DataLoader worker process \d+|pin memory thread)[^\n]*\nOriginal Trace')
 _ERROR_NUMBER = re.compile(r"\[Errno (\d+)\][^']*(?:'([^']*)')?")
-_AMOUNT = re.compile(r'allocate ([\d.]+ ?[KMGT]?i?[Bb]\w*)')
+_AMOUNT = re.compile(r'allocate ([\d.]+ ?[KMGTPE]?i?[Bb]\w*)')
 
 _MEMORY_TYPES = ('MemoryError', '_ArrayMemoryError', 'OutOfMemoryError')
 _MEMORY_PHRASES = (

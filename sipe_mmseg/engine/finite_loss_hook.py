@@ -23,9 +23,9 @@ class DivergedError(RuntimeError):
 class FiniteLossHook(Hook):
     """Stop when the loss is NaN or infinite, naming the iteration and its images; write no weights that are.
 
-    The check costs next to nothing: MMEngine has read the loss for its log already. Gradients are not looked at; loss
-    scaling (``--amp``) skips a step when they are infinite, as it should. A step can also spoil the weights while its
-    own loss is finite: therefore weights are looked over before each checkpoint.
+    The check costs next to nothing: MMEngine has put the loss into its message hub already. Gradients are not looked
+    at; loss scaling (``--amp``) skips a step when they are infinite, as it should. A step can also spoil the weights
+    while its own loss is finite: therefore weights are looked over before each checkpoint.
     """
 
     priority = 'ABOVE_NORMAL'  # after the loss has been put into the message hub, before anything is saved or logged
@@ -36,7 +36,11 @@ class FiniteLossHook(Hook):
         self._before = None if runner._resume else _state(_pointer(runner))
 
     def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
     ) -> None:
         """Look at the loss.
 
@@ -45,14 +49,14 @@ class FiniteLossHook(Hook):
         """
         samples = (data_batch or {}).get('data_samples') or ()
         self._images = [sample.get('img_path', 'an image without img_path') for sample in samples]
-        terms = outputs or {}
-        if not math.isfinite(terms.get('loss', 0.0)):
-            shown = ', '.join(f'{name} {float(value):.4g}' for name, value in terms.items())
+        values = {name: runner.message_hub.get_scalar(f'train/{name}').current() for name in outputs or {}}
+        if not math.isfinite(values.get('loss', 0.0)):
+            shown = ', '.join(f'{name} {value:.4g}' for name, value in values.items())
             raise DivergedError(
                 f'iteration {runner.iter + 1}: the loss is not finite ({shown}). {self._way_on(runner)}'
             )
 
-    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Look over what is going to be written.
 
         Raises:
