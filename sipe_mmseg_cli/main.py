@@ -4,6 +4,7 @@ import difflib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pickle import UnpicklingError
@@ -106,6 +107,8 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
     except BrokenPipeError:
         return _end_of_pipe()
     except Exception as error:
+        if isinstance(error, MemoryError):
+            traceback.clear_frames(error.__traceback__)  # what they hold leaves no room for a message
         message = explain(error, name)
         if message is None:
             if not isinstance(error, CommandError if command.whole_errors else _MISTAKES):

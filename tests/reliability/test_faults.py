@@ -675,7 +675,7 @@ def test_a_training_without_memory_and_one_that_diverges(home: Path, tmp_path: P
     words = ['train', home / 'config.py', '--work-dir', tmp_path / 'run', '--cfg-options']
     small = ['train_dataloader.batch_size=2', 'train_dataloader.num_workers=0']
     small.append('train_dataloader.persistent_workers=False')
-    done = run_command(400_000_000, *words, *small, 'train_dataloader.batch_size=64', env=env)
+    done = run_command(250_000_000, *words, *small, 'train_dataloader.batch_size=4', env=env)
     last = done.stderr.splitlines()[-1]
     assert done.returncode == 1 and last.startswith('this machine has not enough memory'), done.stderr[-2000:]
     assert 'Traceback' not in done.stderr
