@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-OURS = ('sipe_mmseg.models.sipe_head', 'sipe_mmseg_cli.main', __name__)
+PACKAGE = ('sipe_mmseg.models.sipe_head', 'sipe_mmseg_cli.main')
 
 
 def as_if_in(module: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,7 +31,7 @@ def leaves_open(path: Path) -> None:
     open(path, 'w')  # noqa: SIM115
 
 
-@pytest.mark.parametrize('module', OURS)
+@pytest.mark.parametrize('module', [*PACKAGE, __name__])
 def test_a_warning_of_ours_is_an_error(module: str) -> None:
     with pytest.raises(DeprecationWarning, match='it is old'):
         as_if_in(module, gives)()
@@ -45,7 +45,7 @@ def test_a_warning_inside_the_stack_is_told() -> None:
     assert [str(warning.message) for warning in told] == ['it is old']
 
 
-@pytest.mark.parametrize('module', OURS)
+@pytest.mark.parametrize('module', PACKAGE)
 def test_a_file_left_open_is_an_error(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ignored = []
     monkeypatch.setattr(sys, 'unraisablehook', ignored.append)
