@@ -16,7 +16,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from .arguments import add_config_changes, command_parser, find_model, positive, read_config
+from .arguments import add_config_changes, add_device, command_parser, find_model, positive, read_config
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
@@ -38,7 +38,7 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     )
     parser.add_argument('--no-tta', action='store_true', help='one scale, although the config has several')
     parser.add_argument('--batch-size', type=positive, default=1, help='pictures of one size at a time (%(default)s)')
-    parser.add_argument('--device', help='such as cpu or cuda:1 (default: the GPU, if there is one)')
+    add_device(parser)
     parser.add_argument('--max-pixels', type=positive, help='refuse pictures of more pixels (default: 50 million)')
     parser.add_argument(
         '--working-pixels', type=positive, help='let the network see a smaller copy above this (default: 4.2 million)'
