@@ -1,6 +1,7 @@
 """Files and folders that appear complete or not at all."""
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _TEMPORARY_NAME = re.compile(r'\..+\.(\d+)\.tmp')
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -84,6 +86,12 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise NotADirectoryError(f'{path}: {there} is a file, so that nothing can be written into it')
     with clear_write_errors(target), tempfile.TemporaryFile(dir=there):
         pass
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write a JSON file for people and programs; errors as of :func:`atomic_write`."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
