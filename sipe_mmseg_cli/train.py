@@ -11,6 +11,7 @@ work_dirs/<name of the config>, unless --work-dir names another folder. Several 
 """
 
 from collections.abc import Sequence
+from urllib.error import URLError
 
 from .main import CommandError
 
@@ -30,5 +31,27 @@ def main(words: Sequence[str], prog: str) -> int:
             words[0] = str(find_config(words[0]))
         except (OSError, ValueError) as error:
             raise CommandError(error) from error
-    run_mmseg_tool('train.py', words)
+    try:
+        run_mmseg_tool('train.py', words)
+    except URLError as error:
+        raise CommandError(_without_download(words[0], error)) from error
     return 0
+
+
+def _without_download(config: str, error: URLError) -> str:
+    """What to do where the first weights of an encoder cannot be downloaded."""
+    from mmengine.config import Config
+
+    from sipe_mmseg.engine.pretrained_weights import find_pretrained_weights
+
+    missing = [
+        weights
+        for weights in find_pretrained_weights(Config.fromfile(config))
+        if weights.is_download and not weights.file.is_file()
+    ]
+    lines = [f'{config}: the weights that it begins with could not be downloaded: {error.reason}']
+    for weights in missing:
+        lines.append(f'  {weights.location}: put the file at {weights.file}')
+        if weights.variable:
+            lines[-1] += f', or name it: {weights.variable}=FILE'
+    return '\n'.join(lines)
