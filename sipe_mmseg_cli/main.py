@@ -98,7 +98,8 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
     command = COMMANDS[name]
     try:
         module = importlib.import_module(f'.{command.module}', __package__)
-        return module.main(list(words), prog)
+        code: int = module.main(list(words), prog)
+        return code
     except BrokenPipeError:
         return _end_of_pipe()
     except _MISTAKES as error:

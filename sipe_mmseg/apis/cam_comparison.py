@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mmcv
 import numpy as np
@@ -136,7 +137,7 @@ def compare_cams(
 
 
 def _maps_of(
-    model: SIPESegmentor, data: dict[str, list], methods: Sequence[str]
+    model: SIPESegmentor, data: dict[str, list[Any]], methods: Sequence[str]
 ) -> tuple[SegDataSample, dict[str, Tensor]]:
     """The prediction for one image, and foreground maps (n, H, W) at its size by their names."""
     batch = model.data_preprocessor(data, False)

@@ -35,7 +35,8 @@ class CAMFile:
     def label_map(self) -> npt.NDArray[np.uint8]:
         """Argmax over background and present classes at the image's size: class indices (H, W)."""
         keys = np.concatenate([[0], self.classes]).astype(np.uint8)
-        return keys[resize_cam(self.is_cam, self.size).argmax(axis=0)]
+        labels: npt.NDArray[np.uint8] = keys[resize_cam(self.is_cam, self.size).argmax(axis=0)]
+        return labels
 
 
 def write_cam(

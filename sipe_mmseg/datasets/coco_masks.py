@@ -168,7 +168,8 @@ def _runs_mask(runs: Mapping[str, Any], height: int, width: int) -> npt.NDArray[
         raise ValueError(f'runs must have a list of counts or a text, not {counts!r}')
     if list(runs.get('size', [])) != [height, width]:
         raise ValueError(f'runs have size {runs.get("size")}, but the image has [{height}, {width}]')
-    return from_run_lengths(counts, height * width).reshape(width, height).T
+    mask: npt.NDArray[np.bool_] = from_run_lengths(counts, height * width).reshape(width, height).T
+    return mask
 
 
 def instance_mask(image: AnnotatedImage, instance: Instance) -> npt.NDArray[np.bool_]:

@@ -129,7 +129,7 @@ class ImageLevelDataset(BaseSegDataset):
     @classmethod
     def _load_metainfo(cls, metainfo: Mapping[str, Any] | Config | None = None) -> dict[str, Any]:
         """Checks the classes and adds VOC's palette where there is none."""
-        loaded = super()._load_metainfo(metainfo)
+        loaded: dict[str, Any] = super()._load_metainfo(metainfo)
         classes = loaded.get('classes')
         if isinstance(classes, str) or not isinstance(classes, Sequence) or len(classes) < 2:
             raise ValueError(

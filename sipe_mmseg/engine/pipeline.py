@@ -135,7 +135,7 @@ def read_stages(config: Mapping[str, Any]) -> list[Stage]:
             a name that is taken; if there is no such variable, or one that is made of itself; or if torchrun starts a
             tool that is not told so.
     """
-    kinds = str | int | float | list | tuple | dict
+    kinds = (str, int, float, list, tuple, dict)
     variables = {name: value for name, value in config.items() if isinstance(value, kinds)}
     stages: list[Stage] = []
     for number, described in enumerate(config.get('stages') or (), start=1):
@@ -521,7 +521,8 @@ def _run_child(command: Sequence[str], env: Mapping[str, str], lock: int) -> int
     Returns:
         Its exit code; minus the signal if one was sent to this process, whatever the child made of it.
     """
-    child = subprocess.Popen(command, env=dict(env), preexec_fn=end_with_parent, pass_fds=[lock])
+    # The words are those of the user's own config, and no shell reads them.
+    child = subprocess.Popen(command, env=dict(env), preexec_fn=end_with_parent, pass_fds=[lock])  # noqa: S603
     caught: list[int] = []
 
     # These handlers raise nothing: a KeyboardInterrupt inside wait() can lose the child's exit code, and 0 takes its

@@ -184,4 +184,5 @@ def _array(values: Any) -> np.ndarray:
 def _strongest(maps: Any) -> np.ndarray:
     """Maximum over classes of maps (n, H, W); zeros where there is no class."""
     heat = _array(maps.float() if isinstance(maps, torch.Tensor) else maps)
-    return heat.max(axis=0, initial=0.0)
+    strongest: np.ndarray = heat.max(axis=0, initial=0.0)
+    return strongest
