@@ -1,6 +1,6 @@
 # SIPE on your own photographs without a GPU, or with a small one. What they are, and where, is in
 # ../_base_/datasets/custom.py: edit that file, or copy both and point _base_ to the copy. About 900 steps of 16 images
-# are enough for a first look: with 500 photographs 30 epochs, with 250 twice as many (--cfg-options train_cfg.max_epochs=60).
+# are enough for a first look: with 500 photographs 30 epochs, with 250 twice as many (train_cfg.max_epochs=60).
 _base_ = [
     '../_base_/models/sipe_mobilenet-v2.py',
     '../_base_/datasets/custom.py',
