@@ -14,6 +14,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.error import URLError
 
 from .arguments import parse_changes
 from .main import CommandError
@@ -41,8 +42,30 @@ def main(words: Sequence[str], prog: str) -> int:
         if not any(int(os.environ.get(name, 0)) for name in _RANKS):
             with folder_lock(work_dir(words)):  # before anything is written; WorkDirLockHook takes it again
                 pass
-    run_mmseg_tool('train.py', words)
+    try:
+        run_mmseg_tool('train.py', words)
+    except URLError as error:
+        raise CommandError(_without_download(words[0], error)) from error
     return 0
+
+
+def _without_download(config: str, error: URLError) -> str:
+    """What to do where the first weights of an encoder cannot be downloaded."""
+    from mmengine.config import Config
+
+    from sipe_mmseg.engine.pretrained_weights import find_pretrained_weights
+
+    missing = [
+        weights
+        for weights in find_pretrained_weights(Config.fromfile(config))
+        if weights.is_download and not weights.file.is_file()
+    ]
+    lines = [f'{config}: the weights that it begins with could not be downloaded: {error.reason}']
+    for weights in missing:
+        lines.append(f'  {weights.location}: put the file at {weights.file}')
+        if weights.variable:
+            lines[-1] += f', or name it: {weights.variable}=FILE'
+    return '\n'.join(lines)
 
 
 def work_dir(words: Sequence[str]) -> Path:
