@@ -41,7 +41,14 @@ from PIL import Image
 from torch import Tensor
 
 from sipe_mmseg.datasets import VOC12ImageLevelDataset
-from sipe_mmseg.engine.benchmarking import in_own_process, machine, peak_megabytes, resident_megabytes, take_turns
+from sipe_mmseg.engine.benchmarking import (
+    in_own_process,
+    machine,
+    markdown_table,
+    peak_megabytes,
+    resident_megabytes,
+    take_turns,
+)
 from sipe_mmseg.engine.label_generation import generate_labels
 from sipe_mmseg.evaluation import CAMMetric
 from sipe_mmseg.models import MultiScaleCAM
@@ -56,8 +63,10 @@ AMP = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 def transcription() -> ModuleType:
     """The slow reference, which lives beside the tests."""
-    spec = importlib.util.spec_from_file_location('sipe_transcription', ROOT / 'tests/models/sipe_transcription.py')
-    assert spec is not None and spec.loader is not None
+    path = ROOT / 'tests/models/sipe_transcription.py'
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f'{path}: Python cannot load it')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -352,23 +361,6 @@ GROWTH = {
 }
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown."""
-
-    def shown(value: Any) -> str:
-        return (
-            f'{value:.3g}'
-            if isinstance(value, float) and abs(value) < 100
-            else f'{value:.0f}'
-            if isinstance(value, float)
-            else str(value)
-        )
-
-    keys = list(rows[0])
-    lines = ['| ' + ' | '.join(key.replace('_', ' ') for key in keys) + ' |', '|' + '---|' * len(keys)]
-    return '\n'.join([*lines, *('| ' + ' | '.join(shown(row[key]) for key in keys) + ' |' for row in rows)])
-
-
 def plot(rows: Sequence[dict[str, Any]], along: str, path: Path) -> None:
     """Seconds and memory against the number that grows."""
     import matplotlib
@@ -446,8 +438,8 @@ def main() -> int:
             variants = [{'classes': args.classes[0], args.along: each} for each in args.values or GROWTH[args.along]]
         for variant in variants:
             rows += measure(BUILDERS[what], {**settings, **variant}, names, args.repeats)
-            print(table(rows), file=sys.stderr)
-    print(f'{machine(args.device)}\n\n{table(rows)}')
+            print(markdown_table(rows), file=sys.stderr)
+    print(f'{machine(args.device)}\n\n{markdown_table(rows)}')
     if args.json:
         args.json.write_text(json.dumps(dict(machine=machine(args.device), command=sys.argv, rows=rows), indent=2))
     if args.plot:
