@@ -256,6 +256,7 @@ class Permissive(pickle.Unpickler):
         return pid
 
 
+@pytest.mark.filterwarnings('ignore:Environment variable TORCH_FORCE')
 @pytest.mark.parametrize('technique', TECHNIQUES)
 def test_techniques_work_where_nothing_is_refused(mark: Path, technique: str) -> None:
     content = TECHNIQUES[technique](mark)
@@ -602,7 +603,8 @@ def command_line(*words: object) -> Callable[[Config, Path], None]:
     def run(config: Config, path: Path) -> None:
         error = io.StringIO()
         with contextlib.redirect_stderr(error):
-            result = main([str(word).format(config=config.filename, path=path, folder=path.parent) for word in words])
+            places = dict(config=config.filename, pictures=Path(config.filename).parent / 'shapes' / 'JPEGImages')
+            result = main([str(word).format(path=path, folder=path.parent, **places) for word in words])
         assert result == 1
         raise ValueError(error.getvalue())
 
@@ -643,7 +645,7 @@ PLACES: dict[str, Callable[[Config, Path], Any]] = {
     'labels': lambda config, path: generate_labels(config, path, path.parent / 'labels', device='cpu'),
     'comparison': lambda config, path: compare_cams(config, path, path.parent / 'out', [], device='cpu'),
     'gallery': lambda config, path: list(draw_gallery(config, path, path.parent / 'out', device='cpu')),
-    'predict': command_line('predict', '{config}', '{folder}', '--weights', '{path}', '--out-dir', '{folder}/x'),
+    'predict': command_line('predict', '{config}', '{pictures}', '--weights', '{path}', '--out-dir', '{folder}/x'),
     'convert checkpoint': command_line('convert checkpoint', '{path}', '{folder}/x.pth'),
     'convert checkpoint back': command_line('convert checkpoint', '--to-published', '{path}', '{folder}/x.pth'),
 }
