@@ -107,9 +107,24 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
             raise
         print(str(error) or type(error).__name__, file=sys.stderr)
         return 1
+    except (KeyError, TypeError) as error:
+        message = _config_mistake(error)
+        if message is None:
+            raise
+        print(message, file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print('\nstopped', file=sys.stderr)
         return 130
+
+
+def _config_mistake(error: Exception) -> str | None:
+    """What is wrong with a config, if the error comes of that; where the stack is not imported, nothing was built."""
+    if 'sipe_mmseg.models' not in sys.modules:
+        return None
+    from sipe_mmseg.engine.config_mistakes import config_mistake
+
+    return config_mistake(error)
 
 
 def _printed(text: str, code: int) -> int:

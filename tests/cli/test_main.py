@@ -111,6 +111,23 @@ def test_mistakes_are_lines_and_our_own_errors_are_not(
         main(['configs'])
 
 
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ('model.decode_head.alpa=1', "model.decode_head.alpa is 1, but SIPEHead has no 'alpa'; did you mean 'alpha'?"),
+        ('train_cfg.max_epoch=3', "train_cfg.max_epoch is 3, but EpochBasedTrainLoop has no 'max_epoch'; did you mean"),
+        ('model.type=SIPESegmenter', "model.type is 'SIPESegmenter', but no model is called so; did you mean 'SIPESeg"),
+    ],
+)
+def test_a_misspelt_key_of_a_config_is_a_line(
+    change: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, 'argv', [])
+    monkeypatch.chdir(tmp_path)
+    assert main(['train', 'sipe_r18_1xb16-6e_shapes-160x160', '--work-dir', 'run', '--cfg-options', change]) == 1
+    assert message in capfd.readouterr().err
+
+
 def test_errors_inside_tools_of_mmseg_are_shown_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'broken.py').write_text('a = 1\n')
     monkeypatch.setattr(sys, 'argv', [])
