@@ -230,7 +230,7 @@ def _look_over_model(config: 'Config') -> Iterator[Finding]:
     number_of_classes = getattr(getattr(model, 'decode_head', None), 'num_classes', None)
     for split in _SPLITS:
         dataset = (config.get(f'{split}_dataloader') or {}).get('dataset') or {}
-        kind: Any = DATASETS.get(dataset.get('type', ''))
+        kind: Any = DATASETS.get(dataset['type']) if 'type' in dataset else None
         if hasattr(kind, '_load_metainfo') and number_of_classes is not None:
             try:
                 classes = kind._load_metainfo(dataset.get('metainfo')).get('classes') or ()
