@@ -2,7 +2,7 @@
 
     %(prog)s                                        the installation
     %(prog)s sipe_r50_1xb16-5e_voc12aug-512x512     and a config: its data sets, model and first weights
-    %(prog)s my_config.py --cfg-options data_root=elsewhere
+    %(prog)s my_config.py --cfg-options train_dataloader.batch_size=8
     %(prog)s photos                                 and a folder of your own pictures
     %(prog)s photos --labels labels.json            which classes are in them, as JSON or CSV
 
@@ -146,7 +146,8 @@ def look_over_config(name: str, changes: Sequence[str]) -> Iterator[Finding]:
         path = find_config(name)
         config = read_config(path, changes)
     except Exception as error:  # a config is Python, and may raise anything
-        yield Finding(f'{type(error).__name__}: {error}', 'problem')
+        ours = isinstance(error, OSError | ValueError)
+        yield Finding(str(error) if ours else f'{type(error).__name__}: {error}', 'problem')
         return
     yield Finding(f'config {path}')
     for variable in config_variables(config):

@@ -44,7 +44,7 @@ def find_dataset_config(source: str | os.PathLike[str]) -> Path:
     try:
         return find_config(source)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f'{error}. The shipped data sets are {", ".join(sorted(datasets))}') from error
+        raise FileNotFoundError(f'{error}; the shipped data sets are {", ".join(sorted(datasets))}') from error
 
 
 def find_script(path: str) -> str:
@@ -156,6 +156,6 @@ def _shipped_config(name: str) -> Path:
         raise FileNotFoundError(f'{name}: no such config file or work directory, and {error}') from error
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f'did you mean {close[0]!r}?' if close else f'they are in {shipped_configs()}'
+        hint = f'did you mean {close[0]!r}?' if close else '`sipe-mmseg configs` lists them'
         raise FileNotFoundError(f'{name}: no such config file or work directory, and no shipped config; {hint}')
     return known[name]

@@ -55,8 +55,10 @@ def _unknown_type(config: Config, kind: str, registry: str) -> str | None:
     for place, item in _dicts(config):
         if item.get('type') == kind:
             close = difflib.get_close_matches(kind, known, n=1)
-            hint = f'; did you mean {close[0]!r}?' if close else '; a class of your own needs custom_imports'
-            return f'{_name(config)}: {place}.type is {kind!r}, but no {registry} is called so{hint}'
+            hint = f'did you mean {close[0]!r}?' if close else 'a class of your own needs custom_imports'
+            if kind in known:
+                hint = "it is one of MMSegmentation's or ours, for which a config needs default_scope = 'mmseg'"
+            return f'{_name(config)}: {place}.type is {kind!r}, but no {registry} is called so; {hint}'
     return None
 
 

@@ -91,7 +91,7 @@ def test_data_sets_come_before_pipelines_of_the_same_name(tmp_path: Path, monkey
     assert find_dataset_config('mine.py') == Path('mine.py')
     with pytest.raises(
         FileNotFoundError,
-        match=r'voc13: no such config file .* The shipped data sets are coco14, custom, shapes, voc12$',
+        match=r'voc13: no such config file .*; the shipped data sets are coco14, custom, shapes, voc12$',
     ):
         find_dataset_config('voc13')
 
