@@ -172,6 +172,7 @@ def make_runner(work_dir: Path, name: str, epochs: int, **settings: Any) -> Runn
         custom_hooks=[{'type': 'EMAHook'}],
         experiment_name=name,
         log_level='ERROR',
+        default_scope='mmseg',
         **settings,
     )
 
