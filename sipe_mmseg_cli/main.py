@@ -3,10 +3,14 @@
 import difflib
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pickle import UnpicklingError
+
+from .launch import RESUME
+from .stops import stoppable
 
 PROG = 'sipe-mmseg'
 # What a person can mend, and is told in a sentence; anything else is ours, and is shown with all that led to it.
@@ -18,11 +22,13 @@ class Command:
     """One command: the module that has it, and what it does in a few words.
 
     ``whole_errors`` is for those that run a script of MMSegmentation: its errors are shown as it raises them.
+    ``goes_on`` is for those that leave alone what they find done.
     """
 
     module: str
     summary: str
     whole_errors: bool = False
+    goes_on: bool = False
 
 
 COMMANDS = {
@@ -33,13 +39,13 @@ COMMANDS = {
     'train': Command('train', 'train a config', whole_errors=True),
     'test': Command('test', 'score a checkpoint', whole_errors=True),
     'predict': Command('predict', 'classes, CAMs and label maps of your own pictures'),
-    'labels': Command('labels', 'write label maps of a whole split, and CAM files'),
+    'labels': Command('labels', 'write label maps of a whole split, and CAM files', goes_on=True),
     'evaluate': Command('evaluate', 'score a folder of label maps'),
     'report': Command('report', 'write an HTML page about a folder of label maps, or about a training'),
-    'refine': Command('refine', 'label maps through the dense CRF; CAM files to IR labels'),
+    'refine': Command('refine', 'label maps through the dense CRF; CAM files to IR labels', goes_on=True),
     'export': Command('export_labels', 'label maps to COCO, labelme or CVAT, for people to correct them'),
     'import': Command('import_labels', 'label maps of what people drew in COCO, labelme or CVAT'),
-    'pipeline': Command('pipeline', 'from image-level labels to a trained segmentation network'),
+    'pipeline': Command('pipeline', 'from image-level labels to a trained segmentation network', goes_on=True),
     'overlays': Command('overlays', 'draw what a model finds, side by side'),
     'compare': Command('compare_cams', 'the maps of other CAM methods beside ours, drawn and scored'),
     'curves': Command('curves', 'draw losses and scores of a training'),
@@ -88,14 +94,17 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def run_command(name: str, words: Sequence[str], prog: str) -> int:
-    """Run one command; a user's mistake becomes a line on standard error.
+    """Run one command; a user's mistake becomes a line on standard error, and so does a stop by Ctrl-C or SIGTERM.
 
     Args:
         name: Its name in :data:`COMMANDS`.
         words: The command line after it.
         prog: What it was started as, for its messages.
     """
-    command = COMMANDS[name]
+    return stoppable(lambda: _run(COMMANDS[name], words, prog), _stop_message(name, words, prog))
+
+
+def _run(command: Command, words: Sequence[str], prog: str) -> int:
     try:
         module = importlib.import_module(f'.{command.module}', __package__)
         code: int = module.main(list(words), prog)
@@ -107,9 +116,18 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
             raise
         print(str(error) or type(error).__name__, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print('\nstopped', file=sys.stderr)
-        return 130
+
+
+def _stop_message(name: str, words: Sequence[str], prog: str) -> str:
+    """How to go on after a stop. Of several processes under torchrun the first one alone says it."""
+    if os.environ.get('RANK', '0') != '0':
+        return ''
+    if name == 'train' and 'TORCHELASTIC_RUN_ID' in os.environ:
+        return RESUME
+    if name == 'train':
+        resume = [] if '--resume' in words else ['--resume']
+        return f'stopped; go on with: {prog} {shlex.join([*words, *resume])}'
+    return f'stopped; the same command {"goes on" if COMMANDS[name].goes_on else "begins again"}'
 
 
 def _printed(text: str, code: int) -> int:

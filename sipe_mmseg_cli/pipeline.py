@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 
 from .arguments import add_config_changes, command_parser, parse_changes
+from .stops import Stopped
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
@@ -55,7 +56,7 @@ def main(words: Sequence[str], prog: str) -> int:
     from mmengine.config import Config
 
     from sipe_mmseg.engine.config_lookup import find_config
-    from sipe_mmseg.engine.pipeline import Pipeline, read_stages
+    from sipe_mmseg.engine.pipeline import Pipeline, StageStopped, read_stages
 
     logging.disable(logging.INFO)  # MMEngine would name every environment variable of every config
     pipeline = None
@@ -79,12 +80,15 @@ def main(words: Sequence[str], prog: str) -> int:
         print(f'\n{pipeline.table()}\n\n{pipeline.work_dir}/summary.json')
     except BrokenPipeError:  # of `... --list | head`
         raise
+    except StageStopped as stop:
+        raise Stopped(str(stop), stop.number) from stop
     except (OSError, RuntimeError, ValueError) as error:
         print(f'\n{error}', file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f'\nstopped; {pipeline.way_on if pipeline else "nothing was run"}', file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        if pipeline is None:
+            raise
+        raise Stopped(f'stopped; {pipeline.way_on}') from stop
     finally:
         logging.disable(logging.NOTSET)
     return 0

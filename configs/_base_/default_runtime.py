@@ -15,7 +15,7 @@ default_hooks = dict(
     logger=dict(type='OneWriterLoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     # Two, because MMEngine removes the old one before it writes the new one: a run killed in between would have none.
-    checkpoint=dict(type='CheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=2),
+    checkpoint=dict(type='WholeCheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
     fold_batch_norm=dict(type='FoldBatchNormHook'),  # None for a network that MMCV's fuse_conv_bn cannot fold

@@ -13,7 +13,9 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(
+    path: str | os.PathLike[str], way_on: str = 'the same command goes on with the rest'
+) -> Iterator[Path]:
     """Hand out a hidden name next to ``path``, and rename what was written there at the end.
 
     Whoever reads ``path`` finds the whole new file or what was there before. After an error nothing is left; after a
@@ -21,6 +23,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Args:
         path: File or folder to write; the folder around it is made. A folder takes the place of an empty one only.
+        way_on: What a person can do once there is space again.
 
     Yields:
         Where to write.
@@ -43,7 +46,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(
             error.errno,
             f'no space left in {target.parent} for {target.name}: free some, or name a folder on another disk. '
-            'The files that are there are complete, and the same command goes on with the rest',
+            f'The files that are there are complete, and {way_on}',
         ) from error
 
 

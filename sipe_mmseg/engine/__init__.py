@@ -1,4 +1,4 @@
-"""What the loops need beyond MMEngine: schedule, precision, throughput and progress, IRN's mean displacement."""
+"""What the loops need beyond MMEngine: schedule, precision, checkpoints, throughput, progress and more."""
 
 from .avg_non_ignore_hook import AvgNonIgnoreHook
 from .bfloat16_optim_wrapper import Bfloat16OptimWrapper
@@ -10,6 +10,7 @@ from .iteration_seed_hook import IterationSeedHook
 from .mean_displacement_hook import MeanDisplacementHook
 from .one_writer_logger_hook import OneWriterLoggerHook
 from .progress import ProgressHook
+from .whole_checkpoint_hook import WholeCheckpointHook
 
 __all__ = [
     'AvgNonIgnoreHook',
@@ -22,4 +23,5 @@ __all__ = [
     'MeanDisplacementHook',
     'OneWriterLoggerHook',
     'ProgressHook',
+    'WholeCheckpointHook',
 ]

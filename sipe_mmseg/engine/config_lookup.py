@@ -1,4 +1,4 @@
-"""Configs by path, work directory or name, the checkpoint of a work directory, and where configs and tools are."""
+"""Configs by path, work directory or name, and where configs and tools are."""
 
 import difflib
 import os
@@ -64,26 +64,6 @@ def find_script(path: str) -> str:
             return path
         return str(shipped) if shipped.is_file() else path
     return path
-
-
-def find_checkpoint(work_dir: str | os.PathLike[str]) -> Path:
-    """The checkpoint that a work directory's ``last_checkpoint`` names; where the folder was moved, the one beside it.
-
-    Raises:
-        FileNotFoundError: If there is no ``last_checkpoint``, or no file of that name.
-    """
-    note = Path(work_dir).expanduser() / 'last_checkpoint'
-    if not note.is_file():
-        raise FileNotFoundError(
-            f'{work_dir}: has no last_checkpoint, which training writes with its first checkpoint: name the checkpoint'
-        )
-    named = Path(note.read_text().strip())
-    for path in (named, note.parent / named.name):
-        if path.is_file():
-            return path
-    raise FileNotFoundError(
-        f'{note}: names {named}, but there is no such file, nor {named.name} beside it: name the checkpoint'
-    )
 
 
 def shipped_configs() -> Path:

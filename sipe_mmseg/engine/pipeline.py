@@ -25,6 +25,7 @@ from mmengine.config import Config
 
 from ..datasets.atomic_write import atomic_write
 from ..datasets.result_folder import changed_settings, file_digest
+from .checkpoint_lookup import find_checkpoint
 from .config_lookup import find_script
 from .processes import end_with_parent
 
@@ -40,6 +41,19 @@ _UNDECISIVE = (
     *('default_hooks.logger', 'default_hooks.maps', '*num_workers', '*persistent_workers'),
 )
 _RECORD_KEYS = {'done', 'title', 'command', 'seconds', 'figures', 'made_with'}
+
+
+class StageStopped(RuntimeError):
+    """Ctrl-C or SIGTERM stopped a stage.
+
+    Args:
+        message: What to do next.
+        code: The exit code of its command; minus the signal if one was sent.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.number = -code if code < 0 else code - 128
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,8 @@ class Stage:
             return word
         if not Path(word[1:]).is_file():
             raise FileNotFoundError(f'stage {self.name}: there is no {word[1:]}, which an earlier stage writes')
+        if Path(word).name == 'last_checkpoint':  # which may name a file that a full disk has cut short
+            return str(find_checkpoint(Path(word[1:]).parent))
         return Path(word[1:]).read_text().strip()
 
     def code(self) -> list[str]:
@@ -253,6 +269,7 @@ class Pipeline:
         Raises:
             FileNotFoundError: If something that a stage needs is not there and no earlier one makes it.
             RuntimeError: If another process is at work in the folder, or a stage fails.
+            StageStopped: If a stage is stopped by Ctrl-C or SIGTERM.
             ValueError: If a stage was begun with other settings, or is to begin anew without being chosen.
         """
         with self._locked() as lock:
@@ -395,7 +412,7 @@ class Pipeline:
                 f'smaller batches need less); {self.way_on}'
             )
         if code in _STOPPED:
-            raise RuntimeError(f'stage {stage.name} was stopped; {self.way_on}')
+            raise StageStopped(f'stage {stage.name} was stopped; {self.way_on}', code)
         if code != 0:
             raise RuntimeError(
                 f'stage {stage.name} failed with exit code {code}, see above. When that is mended, {self.way_on}'

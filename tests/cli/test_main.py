@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from sipe_mmseg_cli import configs
 from sipe_mmseg_cli import main as main_module
@@ -96,7 +97,7 @@ def test_mistakes_are_lines_and_our_own_errors_are_not(
 
     monkeypatch.setattr(configs, 'main', stop)
     assert main(['configs']) == 130
-    assert capsys.readouterr().err == '\nstopped\n'
+    assert capsys.readouterr().err == '\nstopped; the same command begins again\n'
     monkeypatch.setattr(configs, 'main', lambda words, prog: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         main(['configs'])
@@ -119,7 +120,7 @@ def test_without_mmcv_the_command_says_what_to_install() -> None:
 
 def test_a_work_directory_names_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'mine.py').touch()
-    (tmp_path / 'epoch_3.pth').touch()
+    torch.save({}, tmp_path / 'epoch_3.pth')
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_3.pth'))
     given: list[list[str]] = []
     monkeypatch.setattr('sipe_mmseg.engine.mmseg_tools.run_mmseg_tool', lambda name, words: given.append(words))
