@@ -86,9 +86,7 @@ def main(words: Sequence[str], prog: str) -> int:
         print(f'\n{error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        if pipeline is None:
-            raise
-        raise Stopped(f'stopped; {pipeline.way_on}') from stop
+        raise Stopped(f'stopped; {pipeline.way_on if pipeline else "nothing was run"}') from stop
     finally:
         logging.disable(logging.NOTSET)
     return 0
