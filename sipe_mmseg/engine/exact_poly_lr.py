@@ -30,7 +30,7 @@ class ExactPolyLR(PolyLR):
         if epoch_length == 0:
             raise ValueError(
                 'an epoch has no iterations: the training set has fewer images than a batch, and train_dataloader '
-                'drops incomplete ones (drop_last=True). Give a smaller batch: --cfg-options train_dataloader.batch_size=...'
+                'drops incomplete ones (drop_last=True): give it a smaller batch_size'
             )
         scheduler: ExactPolyLR = super().build_iter_from_epoch(*args, epoch_length=epoch_length, **kwargs)
         return scheduler

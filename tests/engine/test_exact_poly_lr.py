@@ -154,5 +154,5 @@ def test_resumed_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 
 def test_fewer_images_than_a_batch_are_said_to_be_too_few(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r'fewer images than a batch.*train_dataloader\.batch_size'):
+    with pytest.raises(ValueError, match=r'fewer images than a batch.*smaller batch_size'):
         runner(tmp_path, 1, 2).train()
