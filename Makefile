@@ -2,6 +2,7 @@
 # make test      install into .venv, then all tests but the slow ones
 # make test-all  the slow tests too
 # make lint      style and types
+# make mutation  whether the tests notice when the mathematics is changed in one place; about an hour on a free core
 #
 # make PYTHON=python3.12 ...   another Python (3.10, 3.11 or 3.12)
 # make VENV=some/folder ...    another virtual environment
@@ -15,7 +16,7 @@ STAMP := $(VENV)/installed
 # The same for what the tests need and the demo does not: the dense CRF, which has to be compiled, and pytorch-grad-cam.
 TEST_STAMP := $(VENV)/installed-tests
 
-.PHONY: demo test test-all lint
+.PHONY: demo test test-all lint mutation
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -33,6 +34,10 @@ lint: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+mutation: $(TEST_STAMP)
+	$(RUN) -m pip install --disable-pip-version-check 'cosmic-ray==8.7.*'
+	$(RUN) tests/mutation/run.py --fresh
 
 # Written so that any Python, even 2, can run it and say what is wrong.
 define CHECK_PYTHON
