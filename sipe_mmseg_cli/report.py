@@ -19,13 +19,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .arguments import add_config_changes, add_dataset, add_split, command_parser, load_dataset, positive
+from .arguments import (
+    add_config_changes,
+    add_dataset,
+    add_ignore_unknown,
+    add_label_folder,
+    add_split,
+    command_parser,
+    load_dataset,
+    positive,
+)
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     """Read the command line."""
     parser = command_parser(prog, __doc__)
-    parser.add_argument('folder', type=Path, nargs='?', help='folder of label maps <image id>.png')
+    add_label_folder(parser, nargs='?')
     parser.add_argument('--run', type=Path, metavar='WORK_DIR', help='work directory of a training')
     add_dataset(parser, required=False)
     add_split(parser)
@@ -38,9 +47,7 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
         '--cam-dir', type=Path, metavar='DIR', help='CAM files of the same images, for the threshold curve and pictures'
     )
     parser.add_argument('--no-masks', action='store_true', help='statistics alone, although the data set names masks')
-    parser.add_argument(
-        '--ignore-unknown', action='store_true', help='leave pixels labelled 255 out; otherwise they are wrong'
-    )
+    add_ignore_unknown(parser)
     parser.add_argument(
         '--max-images',
         type=positive,
@@ -67,9 +74,11 @@ def main(words: Sequence[str], prog: str) -> int:
     if args.folder is not None:
         dataset = load_dataset(args.dataset, args.split, args.cfg_options, masks=not args.no_masks)
     import sipe_mmseg  # noqa: F401  # first: it makes MMSegmentation importable with mmcv-lite
+    from sipe_mmseg.datasets.atomic_write import check_writable
     from sipe_mmseg.engine.progress import Progress
     from sipe_mmseg.report import collect_label_report, collect_run_report, write_label_report, write_run_report
 
+    check_writable(args.out)
     run = None if args.run is None else collect_run_report(args.run)
     if dataset is not None:
         with Progress(len(dataset) + min(len(dataset), args.max_images)) as progress:

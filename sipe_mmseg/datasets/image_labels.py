@@ -247,7 +247,7 @@ def coco_class_names(path: str, content: Any) -> tuple[str, ...]:
         path: The file, for errors.
         content: What is in the file.
     """
-    categories = _coco_records(path, content, 'categories', 'id', 'name')
+    categories = _coco_records(path, content, 'categories', id=_NUMBER, name=_TEXT)
     return ('background', *(item['name'] for item in sorted(categories, key=lambda item: item['id'])))
 
 
@@ -259,7 +259,7 @@ def coco_images(path: str, content: Any) -> dict[Any, dict[str, Any]]:
     """
     images: dict[Any, dict[str, Any]] = {}
     names: set[str] = set()
-    for image in _coco_records(path, content, 'images', 'id', 'file_name'):
+    for image in _coco_records(path, content, 'images', id=_ID, file_name=_TEXT):
         for key, known in (('id', images), ('file_name', names)):
             if image[key] in known:
                 raise ValueError(f'{path}: two images have the {key} {image[key]!r}')
@@ -277,9 +277,9 @@ def coco_annotations(path: str, content: Any) -> Iterator[tuple[dict[str, Any], 
         ValueError: If an annotation is incomplete or names an image or a category that the file does not list.
     """
     images = coco_images(path, content)
-    category_ids = sorted(item['id'] for item in _coco_records(path, content, 'categories', 'id'))
+    category_ids = sorted(item['id'] for item in _coco_records(path, content, 'categories', id=_NUMBER))
     class_index = {category_id: position for position, category_id in enumerate(category_ids, start=1)}
-    for annotation in _coco_records(path, content, 'annotations', 'image_id', 'category_id'):
+    for annotation in _coco_records(path, content, 'annotations', image_id=_ID, category_id=_NUMBER):
         where = f'{path}, annotation {annotation.get("id")}'
         if annotation['image_id'] not in images:
             raise ValueError(f'{where}: image_id {annotation["image_id"]} is not among the images')
@@ -307,15 +307,25 @@ class _Object(list[tuple[str, Any]]):
     """The key-value pairs of a JSON object, repeated keys included."""
 
 
-def _coco_records(path: str, content: Any, name: str, *keys: str) -> list[dict[str, Any]]:
-    """The list ``name`` of a COCO file, once it is sure that every entry has ``keys``."""
+_Kind = tuple[str, tuple[type, ...]]  # what to call a value in an error, and what it is
+_TEXT: _Kind = ('a text', (str,))
+_NUMBER: _Kind = ('a number', (int, float))
+_ID: _Kind = ('a number or a text', (int, float, str))
+
+
+def _coco_records(path: str, content: Any, name: str, /, **kinds: _Kind) -> list[dict[str, Any]]:
+    """The list ``name`` of a COCO file, once it is sure that every entry has the keys, with values of their kinds."""
     records = content.get(name) if isinstance(content, Mapping) else None
     if not isinstance(records, list):
         raise ValueError(f"{path}: has no list {name!r}, as COCO's instances files do")
     for position, record in enumerate(records):
-        for key in keys:
+        for key, (kind, types) in kinds.items():
             if not isinstance(record, Mapping) or key not in record:
                 raise ValueError(f'{path}: entry {position} of {name!r} has no {key!r}')
+            if not isinstance(record[key], types):
+                raise ValueError(
+                    f'{path}: entry {position} of {name!r} has the {key} {_shown(record[key])}, which must be {kind}'
+                )
     return records
 
 

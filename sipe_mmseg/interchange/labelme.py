@@ -91,7 +91,7 @@ def _shapes(
     for number, shape in enumerate(shapes, start=1):
         label, kind = shape.get('label'), shape.get('shape_type', 'polygon')
         where = f'{path}, shape {number} ({label!r})'
-        if kind not in _NUMBER_OF_POINTS:
+        if not isinstance(kind, str) or kind not in _NUMBER_OF_POINTS:
             raise ValueError(f'{where}: a {kind!r} has no area; draw a {", ".join(_NUMBER_OF_POINTS)}')
         try:
             points = np.array(shape.get('points'), dtype=np.float64)

@@ -164,6 +164,10 @@ class TestValidityMaps:
             assert found[0, 0].flatten().tolist() == rows
             assert torch.equal(found[0, 1], found[0, 0])
 
+    def test_device_is_that_of_the_labels(self) -> None:
+        labels, boxes = torch.tensor(LABELS, device='meta'), torch.tensor(BOXES, device='meta')
+        assert validity_maps(labels, boxes, CROP, (H, W)).device.type == 'meta'
+
     def test_another_number_of_sides(self) -> None:
         with pytest.raises(ValueError, match='zip'):
             validity_maps(torch.ones(1, 1), torch.tensor([[0, 16, 0, 16]]), CROP, (3, 4, 5))
@@ -405,6 +409,14 @@ class TestImageSpecificCams:
         assert found.min() >= 0
         assert found.max() <= 1 + 1e-12
         torch.testing.assert_close(found[:, 0, 1, 2], torch.ones(N))
+
+    @pytest.mark.parametrize('eps', [1e-8, 1e-3])
+    @pytest.mark.parametrize('length', [1e-12, 1e-9, 1e-7, 1e-4])
+    def test_guard_is_that_of_a_cosine(self, length: float, eps: float) -> None:
+        features, prototypes = draw(N, D, H, W), draw(N, K + 1, D)
+        for small, large in ((features * length, prototypes), (features, prototypes * length)):
+            cosine = F.cosine_similarity(small[:, None], large[..., None, None], dim=2, eps=eps)
+            torch.testing.assert_close(image_specific_cams(small, large, eps=eps), cosine.relu())
 
     def test_zero_prototype_is_a_zero_map_with_finite_gradients(self) -> None:
         features, prototypes = draw(N, D, H, W), draw(N, K + 1, D)
