@@ -356,6 +356,9 @@ class TestHierarchicalFeature:
         """To a grid of 3 x 4, four cells are read for each new one: 48."""
         assert (shrinking_taps(size, (3, 4), torch.device('cpu')) is None) == whole
 
+    def test_taps_are_made_where_the_map_is(self) -> None:
+        assert {each.device.type for each in shrinking_taps((9, 9), (2, 2), torch.device('meta'))} == {'meta'}
+
     def test_another_number_of_projections(self) -> None:
         with pytest.raises(ValueError, match='zip'):
             hierarchical_feature([draw(N, D, H, W)] * 2, [nn.Identity()] * 3, (H, W))
