@@ -5,10 +5,13 @@ import importlib
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from pickle import UnpicklingError
 
+from .faults import explain
 from .launch import RESUME
 from .stops import stoppable
 
@@ -21,8 +24,9 @@ _MISTAKES = (ImportError, OSError, RuntimeError, UnpicklingError, ValueError)
 class Command:
     """One command: the module that has it, and what it does in a few words.
 
-    ``whole_errors`` is for those that run a script of MMSegmentation: its errors are shown as it raises them.
-    ``goes_on`` is for those that leave alone what they find done.
+    ``whole_errors`` is for those that run a script of MMSegmentation: its errors are shown as it raises them, except
+    for ours and for faults that :func:`~sipe_mmseg_cli.faults.explain` knows. ``goes_on`` is for those that leave alone
+    what they find done.
     """
 
     module: str
@@ -94,27 +98,33 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def run_command(name: str, words: Sequence[str], prog: str) -> int:
-    """Run one command; a user's mistake becomes a line on standard error, and so does a stop by Ctrl-C or SIGTERM.
+    """Run one command; a user's mistake, a fault of disk or memory, a stop: each becomes a line on standard error.
 
     Args:
         name: Its name in :data:`COMMANDS`.
         words: The command line after it.
         prog: What it was started as, for its messages.
     """
-    return stoppable(lambda: _run(COMMANDS[name], words, prog), _stop_message(name, words, prog))
+    return stoppable(lambda: _run(name, words, prog), _stop_message(name, words, prog))
 
 
-def _run(command: Command, words: Sequence[str], prog: str) -> int:
+def _run(name: str, words: Sequence[str], prog: str) -> int:
+    command = COMMANDS[name]
     try:
         module = importlib.import_module(f'.{command.module}', __package__)
         code: int = module.main(list(words), prog)
         return code
     except BrokenPipeError:
         return _end_of_pipe()
-    except _MISTAKES as error:
-        if command.whole_errors and not isinstance(error, CommandError):
-            raise
-        print(str(error) or type(error).__name__, file=sys.stderr)
+    except Exception as error:
+        if isinstance(error, MemoryError):
+            traceback.clear_frames(error.__traceback__)  # what they hold leaves no room for a message
+        message = explain(error, name) or _config_mistake(error)
+        if message is None:
+            if not (_raised_by_us(error) if command.whole_errors else isinstance(error, _MISTAKES)):
+                raise
+            message = str(error) or type(error).__name__
+        print(message, file=sys.stderr)
         return 1
 
 
@@ -128,6 +138,24 @@ def _stop_message(name: str, words: Sequence[str], prog: str) -> str:
         resume = [] if '--resume' in words else ['--resume']
         return f'stopped; go on with: {prog} {shlex.join([*words, *resume])}'
     return f'stopped; the same command {"goes on" if COMMANDS[name].goes_on else "begins again"}'
+
+
+def _raised_by_us(error: Exception) -> bool:
+    """Whether it is one of the errors that our own code raises, with a message for people, about what it is given."""
+    if isinstance(error, CommandError):
+        return True
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    ours = Path(last.filename).is_relative_to(Path(__file__).parents[1] / 'sipe_mmseg')
+    return isinstance(error, OSError | ValueError) and ours and (last.line or '').startswith('raise ')
+
+
+def _config_mistake(error: Exception) -> str | None:
+    """What is wrong with a config, if the error comes of that; where the stack is not imported, nothing was built."""
+    if 'sipe_mmseg.models' not in sys.modules:
+        return None
+    from sipe_mmseg.engine.config_mistakes import config_mistake
+
+    return config_mistake(error)
 
 
 def _printed(text: str, code: int) -> int:

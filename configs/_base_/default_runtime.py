@@ -11,14 +11,16 @@ env_cfg = dict(
 randomness = dict(seed=0)
 
 default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
+    work_dir_lock=dict(type='WorkDirLockHook'),
+    timer=dict(type='SteadyTimerHook'),
     logger=dict(type='OneWriterLoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
+    finite_loss=dict(type='FiniteLossHook'),
     # Two, because MMEngine removes the old one before it writes the new one: a run killed in between would have none.
     checkpoint=dict(type='WholeCheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
-    fold_batch_norm=dict(type='FoldBatchNormHook'),  # None for a network that MMCV's fuse_conv_bn cannot fold
+    fold_batch_norm=dict(type='FoldBatchNormHook'),  # enabled=False where MMCV's fuse_conv_bn cannot fold the network
 )
 custom_hooks = [dict(type='ImagesPerSecondHook')]
 # To watch the maps of four images grow: --cfg-options default_hooks.maps.type=CAMVisualizationHook

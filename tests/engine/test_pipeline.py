@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from sipe_mmseg.datasets.folder_lock import folder_lock
 from sipe_mmseg.engine import pipeline as pipeline_module
 from sipe_mmseg.engine.pipeline import Pipeline, Stage, read_stages
 
@@ -394,8 +395,7 @@ class TestRun:
         assert ran() == 'bcc'
 
     def test_one_run_at_a_time(self, place):
-        other = Pipeline(read_stages(chain()), 'w')
-        with other._locked(), pytest.raises(RuntimeError, match='w: another run is at work there'):
+        with folder_lock('w', 'lock'), pytest.raises(RuntimeError, match='w: another run is at work there'):
             run(chain())
 
 
@@ -626,6 +626,10 @@ def test_custom_pipeline_wants_what_its_data_set_names(tmp_path):
     assert stages[0].needs == tuple(f'data/custom/{folder}' for folder in folders[:-1])
     assert stages[-1].name == 'score_seg_irn_crf'
     assert [stage.name for stage in stages if stage.figures] == []
+    # Without images for validation, either, those to train on are all there is.
+    dataset.write_text(dataset.read_text().replace("val_images = 'images/val'", 'val_images = None'))
+    stages = read_stages(Config.fromfile(tmp_path / 'pipelines/custom.py'))
+    assert stages[0].needs == ('data/custom/images/train', 'data/custom/labels/train.json')
 
 
 def test_shipped_stages_name_the_modules_that_they_need():
