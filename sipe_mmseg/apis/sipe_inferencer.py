@@ -28,6 +28,7 @@ from PIL import Image
 from rich.progress import track
 from torch import nn
 
+from ..datasets.atomic_write import atomic_write
 from ..datasets.equal_size_batches import equal_size_batches
 from ..datasets.image_files import MIN_SIDE, SHOWN_PROBLEMS, image_size, sample_problem, size_problem
 from ..datasets.label_files import write_label_png
@@ -360,8 +361,8 @@ class SIPEInferencer(BaseInferencer):
                 picture = prediction_panel(image, sample, self.classes, self.palette)
                 pictures.append(picture)
                 if img_out_dir is not None:
-                    img_out_dir.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(picture).save(img_out_dir / f'{source.file_name}.png')
+                    with atomic_write(img_out_dir / f'{source.file_name}.png') as temporary:
+                        Image.fromarray(picture).save(temporary, format='PNG')
                 if show:
                     self.visualizer.show(picture, win_name=source.name, wait_time=wait_time)
         return pictures if return_vis else []

@@ -14,6 +14,7 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+from ..datasets.atomic_write import atomic_write
 from ..datasets.result_folder import image_id
 from ..models.sipe_segmentor import NO_SEED
 from .overlays import ByteImage, Colour, LabelMap, blend_heat, colour_labels, panel
@@ -72,14 +73,14 @@ def draw_gallery(
         if gallery is not None:
             rows.append(prediction_row(image, sample, palette))
         path = Path(out_dir) / f'{info["img_id"]}.png'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(prediction_panel(image, sample, classes, palette)).save(path)
+        with atomic_write(path) as temporary:
+            Image.fromarray(prediction_panel(image, sample, classes, palette)).save(temporary, format='PNG')
         yield path
     if gallery is not None and rows:
-        Path(gallery).parent.mkdir(parents=True, exist_ok=True)
         legend = [*zip(classes, palette, strict=True), ('none', NO_CLASS)]
         sheet = panel([list(row.values()) for row in rows], list(rows[0]), legend, tile_size=160)
-        Image.fromarray(sheet).quantize(256).save(gallery)
+        with atomic_write(gallery) as temporary:
+            Image.fromarray(sheet).quantize(256).save(temporary, format='PNG')
 
 
 def prediction_panel(
