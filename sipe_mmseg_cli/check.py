@@ -2,7 +2,7 @@
 
     %(prog)s                                        the installation
     %(prog)s sipe_r50_1xb16-5e_voc12aug-512x512     and a config: its data sets, model and first weights
-    %(prog)s my_config.py --cfg-options data_root=elsewhere
+    %(prog)s my_config.py --cfg-options train_dataloader.batch_size=8
     %(prog)s photos                                 and a folder of your own pictures
     %(prog)s photos --labels labels.json            which classes are in them, as JSON or CSV
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sipe_mmseg.datasets.dataset_summary import DatasetSummary
 
 _SHOWN = 10
+_DECODED = 1e9  # bytes of files that are decoded without being asked to
 _SPLITS = ('train', 'val', 'test')
 
 
@@ -40,10 +41,17 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     parser.add_argument(
         '--min-side', type=int, help='smallest height and width of a picture in pixels, for a folder (default: 16)'
     )
+    parser.add_argument(
+        '--decode',
+        action=argparse.BooleanOptionalAction,
+        help='decode every picture of a folder, which finds those damaged in the middle '
+        f'(default: up to {_DECODED / 1e9:g} GB of files)',
+    )
     add_config_changes(parser)
     args = parser.parse_args(words)
-    if (args.labels or args.min_side is not None) and not _is_picture_folder(args.target):
-        parser.error('--labels and --min-side go with a folder of pictures')
+    for_pictures = (args.labels, args.min_side, args.decode)
+    if any(option is not None for option in for_pictures) and not _is_picture_folder(args.target):
+        parser.error('--labels, --min-side and --decode go with a folder of pictures')
     return args
 
 
@@ -54,7 +62,7 @@ def main(words: Sequence[str], prog: str) -> int:
     if args.target is not None and problems:
         print(f'\n{args.target} is not looked at before the installation is in order')
     elif _is_picture_folder(args.target):
-        problems += _print(args.target, look_over_pictures(args.target, args.labels, args.min_side))
+        problems += _print(args.target, look_over_pictures(args.target, args.labels, args.min_side, args.decode))
     elif args.target is not None:
         problems += _print(args.target, look_over_config(args.target, args.cfg_options))
     print(f'\n{problems} problem{"s" if problems > 1 else ""}' if problems else '\nno problems')
@@ -73,12 +81,19 @@ def look_over_installation() -> Iterator[Finding]:
 # Pictures -------------------------------------------------------------------------------------------------------------
 
 
-def look_over_pictures(root: str, labels: str | None, min_side: int | None = None) -> Iterator[Finding]:
+def look_over_pictures(
+    root: str, labels: str | None, min_side: int | None = None, decode: bool | None = None
+) -> Iterator[Finding]:
     """A folder of pictures and, if there is one, the label file."""
     from sipe_mmseg.datasets.image_files import MIN_SIDE, ImageFolder, first_few
     from sipe_mmseg.datasets.picture_folder import class_folders, look_over, look_over_labels, similar_names
+    from sipe_mmseg.engine.config_lookup import shipped_names
     from sipe_mmseg.engine.progress import Progress
 
+    if root in shipped_names():
+        yield Finding(
+            f'{root} is this folder here; it is also the name of a shipped config', 'note', str(shipped_names()[root])
+        )
     folder = ImageFolder(root)
     with Progress(len(folder.paths)) as progress:
         found = look_over(folder, MIN_SIDE if min_side is None else min_side, progress.advance)
@@ -91,6 +106,7 @@ def look_over_pictures(root: str, labels: str | None, min_side: int | None = Non
         return
     yield Finding(f'{len(found.sizes)} of {len(found.paths)} pictures can be read', 'ok' if found.sizes else 'problem')
     yield from _problems(found.problems, 'mend or remove these files; training reads none of the set before')
+    yield from _look_over_pixels([folder.full_path(path) for path in found.sizes], decode)
     if found.sizes:
         ends = [f'{"x".join(map(str, found.sizes[path]))} ({path})' for path in found.smallest_and_largest()]
         yield Finding(f'sizes: from {ends[0]} to {ends[1]}')
@@ -124,6 +140,27 @@ def look_over_pictures(root: str, labels: str | None, min_side: int | None = Non
         )
 
 
+def _look_over_pixels(paths: Sequence[str], decode: bool | None) -> Iterator[Finding]:
+    """What only decoding finds, unless it is not wanted, or takes long and is not asked for."""
+    from sipe_mmseg.datasets.full_decoding import find_damage
+    from sipe_mmseg.engine.progress import Progress
+
+    size = sum(Path(path).stat().st_size for path in paths)
+    if decode is None and size > _DECODED:
+        text = f'{size / 1e9:.1f} GB of pictures are not decoded: damage in the middle of a file is not found'
+        yield Finding(text, 'note', '--decode does it')
+    if not paths or not (size <= _DECODED if decode is None else decode):
+        return
+    with Progress(len(paths)) as progress:
+        damages = find_damage(paths, progress.advance)
+    lost = [f'{damage.path}: {damage.text}' for damage in damages if damage.pixels_lost]
+    yield from _problems(lost, 'damaged: a part of the picture is missing, often grey; mend or remove these files')
+    for damage in [damage for damage in damages if not damage.pixels_lost][:_SHOWN]:
+        yield Finding(f'{damage.path}: {damage.text}', 'note', 'perhaps damaged: look at it')
+    if not damages:
+        yield Finding(f'{len(paths)} pictures are whole: all of their pixels can be decoded')
+
+
 def _is_picture_folder(target: str | None) -> bool:
     """Whether it is a folder without configs: a work directory has one."""
     return target is not None and Path(target).is_dir() and not any(Path(target).glob('*.py'))
@@ -141,7 +178,8 @@ def look_over_config(name: str, changes: Sequence[str]) -> Iterator[Finding]:
         path = find_config(name)
         config = read_config(path, changes)
     except Exception as error:  # a config is Python, and may raise anything
-        yield Finding(f'{type(error).__name__}: {error}', 'problem')
+        ours = isinstance(error, OSError | ValueError)
+        yield Finding(str(error) if ours else f'{type(error).__name__}: {error}', 'problem')
         return
     yield Finding(f'config {path}')
     for variable in config_variables(config):
@@ -165,6 +203,7 @@ def _look_over_datasets(config: 'Config') -> Iterator[Finding]:
     from mmseg.registry import DATASETS
 
     from sipe_mmseg.datasets.dataset_summary import summarize_dataset
+    from sipe_mmseg.engine.config_mistakes import config_mistake
 
     seen: dict[str, str] = {}  # by what decides, the split that has it
     for split in _SPLITS:
@@ -180,7 +219,8 @@ def _look_over_datasets(config: 'Config') -> Iterator[Finding]:
         try:
             summary = summarize_dataset(DATASETS.build(loader.dataset))
         except Exception as error:  # data sets of mmseg assert, ours raise what the file is wrong with
-            yield Finding(f'{split}: {str(error) or type(error).__name__}', 'problem')
+            text = config_mistake(error, config) or str(error) or type(error).__name__
+            yield Finding(f'{split}: {text}', 'problem')
             continue
         yield from _of_dataset(split, summary)
         batch_size = loader.get('batch_size', 1)
@@ -208,20 +248,22 @@ def _of_dataset(split: str, summary: 'DatasetSummary') -> Iterator[Finding]:
 def _look_over_model(config: 'Config') -> Iterator[Finding]:
     from mmseg.registry import DATASETS, MODELS
 
+    from sipe_mmseg.engine.config_mistakes import config_mistake
+
     if not config.get('model'):
         yield Finding('no model in the config', 'note')
         return
     try:
         model = MODELS.build(config.model)
     except Exception as error:  # whatever an option does to a constructor
-        yield Finding(f'model: {str(error) or type(error).__name__}', 'problem')
+        yield Finding(f'model: {config_mistake(error, config) or str(error) or type(error).__name__}', 'problem')
         return
     number = sum(parameter.numel() for parameter in model.parameters())
     yield Finding(f'model: {config.model.type}, {number / 1e6:.1f} million parameters')
     number_of_classes = getattr(getattr(model, 'decode_head', None), 'num_classes', None)
     for split in _SPLITS:
         dataset = (config.get(f'{split}_dataloader') or {}).get('dataset') or {}
-        kind: Any = DATASETS.get(dataset.get('type', ''))
+        kind: Any = DATASETS.get(dataset['type']) if 'type' in dataset else None
         if hasattr(kind, '_load_metainfo') and number_of_classes is not None:
             try:
                 classes = kind._load_metainfo(dataset.get('metainfo')).get('classes') or ()
