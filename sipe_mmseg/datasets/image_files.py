@@ -4,19 +4,28 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from typing import BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import mmcv
 from PIL import Image
 
 from ..refinement.label_values import IGNORE_INDEX
+from .json_files import require_file
+from .messages import shown
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 MIN_SIDE = 16
 """Smallest height and width in pixels: one cell of the stride-16 grid (SIPE, section 3.1)."""
 
+MAX_PIXELS = 178_956_970
+"""Most pixels of an image, where nothing else is said: PIL takes one of more for a decompression bomb."""
+
 SHOWN_PROBLEMS = 10
+
+# What OpenCV reads, too; JPEG is also MPO. PIL knows others, such as EPS, for which it would start another program.
+_FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'TIFF', 'WEBP')
 
 # Bytes every complete file ends with (JPEG: end-of-image marker; PNG: the type of its last chunk), and how far from the
 # end they may stand: some cameras and editors append padding. Files that end otherwise are decoded to be sure.
@@ -79,7 +88,7 @@ class ImageFolder:
             return key
         found = self._by_id.get(key, [])
         if len(found) > 1:
-            raise ValueError(f'{where}: {key!r} may be {" or ".join(found)} in {self.root}; write the suffix too')
+            raise ValueError(f'{where}: {shown(key)} may be {" or ".join(found)} in {self.root}; write the suffix too')
         return found[0] if found else None
 
     def full_path(self, path: str) -> str:
@@ -95,7 +104,8 @@ def list_files(root: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[
         suffixes: Endings of the names to list, in any case.
 
     Returns:
-        Paths relative to ``root``, with ``/`` as separator, sorted. Hidden files and folders are left out.
+        Paths relative to ``root``, with ``/`` as separator, sorted. Hidden files and folders are left out, and so are
+        links to a folder that they lie in.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -106,11 +116,76 @@ def list_files(root: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[
     suffixes = tuple(suffix.lower() for suffix in suffixes)
     paths = []
     for folder, subfolders, names in os.walk(root, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith('.')]
+        subfolders[:] = [name for name in subfolders if not name.startswith('.') and not _leads_back(folder, name)]
         relative = os.path.relpath(folder, root).replace(os.sep, '/')
         prefix = '' if relative == '.' else f'{relative}/'
         paths += [prefix + name for name in names if name.lower().endswith(suffixes) and not name.startswith('.')]
     return sorted(paths)
+
+
+def read_list(path: str, folder: ImageFolder) -> tuple[list[str], list[str]]:
+    """Reads a list of images, one a line; blank lines count for nothing.
+
+    Args:
+        path: The list, in UTF-8.
+        folder: Where its images are; a line is what :meth:`ImageFolder.find` understands.
+
+    Returns:
+        The images' relative paths, and a line for each thing that is wrong: for the first few of them each, for the
+        rest one together.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a line may mean several images.
+    """
+    require_file(path)
+    lines: dict[str, int] = {}
+    problems = []
+    more = 0
+    with open(path, encoding='utf-8-sig', errors='replace') as file:
+        for number, line in enumerate(file, start=1):
+            key = line.strip()
+            if not key:
+                continue
+            image = folder.find(key, f'{path}, line {number}')
+            if image is not None and image not in lines:
+                lines[image] = number
+            elif len(problems) == SHOWN_PROBLEMS:
+                more += 1
+            elif image is None:
+                problems.append(f'{path}, line {number}: no image {shown(key)} in {folder.root}')
+            else:
+                problems.append(f'{path}, line {number}: {shown(key)} is already on line {lines[image]}')
+    if more:
+        problems.append(f'{path}: {more} more lines name no image, or one that is named before')
+    return list(lines), problems
+
+
+def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
+    """As PIL's ``Image.open``, for a file of one of the usual formats, whatever its name says.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        Exception: Of any kind, if it is no image.
+    """
+    if isinstance(source, str | os.PathLike):
+        require_file(source)
+    return Image.open(source, formats=_FORMATS)
+
+
+def check_size(height: Any, width: Any, where: str) -> None:
+    """Makes sure that a file gives the size of an image.
+
+    Raises:
+        ValueError: If they are no whole numbers from 1 on, or more pixels in all than :data:`MAX_PIXELS`.
+    """
+    if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
+        raise ValueError(f'{where}: height {shown(height)} and width {shown(width)} are no size')
+    if height * width > MAX_PIXELS:
+        raise ValueError(
+            f'{where}: height {shown(height)} and width {shown(width)} are more than {MAX_PIXELS} pixels, which no '
+            'image may have'
+        )
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -119,11 +194,16 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Only the header is read.
 
     Raises:
-        OSError: If there is no such file, or it is no image.
+        OSError: If there is no such file, or it is no image; the message names it.
     """
-    with Image.open(path) as image:
-        width, height = image.size
-        return (height, width) if _is_turned(image) else (width, height)
+    try:
+        with open_image(path) as image:
+            width, height = image.size
+            return (height, width) if _is_turned(image) else (width, height)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # decoders raise errors of every kind on broken bytes
+        raise OSError(f'{path}: not a readable image ({error})') from error
 
 
 def check_samples(
@@ -187,7 +267,8 @@ def sample_problem(
     """
     # Decoders raise errors of every kind on broken bytes, and all of them mean the same here.
     try:
-        with open(image_path, 'rb') as file, Image.open(file) as image:
+        require_file(image_path)
+        with open(image_path, 'rb') as file, open_image(file) as image:
             width, height = image.size
             turned = _is_turned(image)
             problem = size_problem(image_path, width, height, min_side, max_pixels)
@@ -204,7 +285,7 @@ def sample_problem(
     if mask_path is None:
         return None
     try:
-        with Image.open(mask_path) as mask:
+        with open_image(mask_path) as mask:
             mask_size, mode = mask.size, mask.mode
             values = [] if mode not in _MASK_MODES else [int(value) for _, value in mask.getcolors()]
     except FileNotFoundError:
@@ -218,7 +299,10 @@ def sample_problem(
         return f'{mask_path}: has the value {min(unknown)}, but classes are 0 to {num_classes - 1}, and 255 is unknown'
     if turned or mask_size != (width, height):
         # Only decoding tells what the loader makes of the orientation.
-        height, width = mmcv.imread(image_path).shape[:2]
+        image = mmcv.imread(image_path)
+        if image is None:
+            return f'{image_path}: not a readable image (OpenCV cannot read it)'
+        height, width = image.shape[:2]
         if mask_size != (width, height):
             return f'{mask_path}: {mask_size[0]}x{mask_size[1]} pixels, but its image {image_path} has {width}x{height}'
     return None
@@ -259,8 +343,18 @@ def first_few(names: Iterable[str], count: int = 5) -> str:
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Whether its EXIF orientation exchanges rows and columns of an image."""
-    return 'exif' in image.info and image.getexif().get(_ORIENTATION_TAG, 1) > 4
+    """Whether its EXIF orientation exchanges rows and columns of an image; what is no EXIF data turns nothing."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG) if 'exif' in image.info else None
+    except Exception:  # decoders raise errors of every kind on broken bytes
+        return False
+    return isinstance(orientation, int) and 4 < orientation <= 8
+
+
+def _leads_back(folder: str, name: str) -> bool:
+    """Whether a folder's entry is a link to that folder or one around it: who follows it goes in circles."""
+    path = os.path.join(folder, name)
+    return os.path.islink(path) and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(path))
 
 
 def _ends_properly(file: BinaryIO, image_format: str | None) -> bool:

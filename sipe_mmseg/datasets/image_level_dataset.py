@@ -13,8 +13,18 @@ from mmseg.registry import DATASETS
 
 from ..refinement.label_values import IGNORE_INDEX
 from . import image_labels
-from .image_files import MIN_SIDE, ImageFolder, check_samples, first_few, raise_problems, same_id_problems
+from .image_files import (
+    MIN_SIDE,
+    SHOWN_PROBLEMS,
+    ImageFolder,
+    check_samples,
+    first_few,
+    raise_problems,
+    read_list,
+    same_id_problems,
+)
 from .image_labels import Labels, class_names
+from .messages import shown
 from .palette import voc_palette
 from .sampler import sample_randomness
 
@@ -165,7 +175,11 @@ class ImageLevelDataset(BaseSegDataset):
             )
         folder = ImageFolder(image_root, self.img_suffix)
         problems: list[str] = []
-        images = self._read_ann_file(folder, problems) if self.ann_file else folder.paths
+        images = folder.paths
+        if self.ann_file:
+            if not os.path.isfile(self.ann_file):
+                raise FileNotFoundError(f'ann_file {self.ann_file}: no such file')
+            images, problems = read_list(self.ann_file, folder)
         sources, copies = self._read_sources(folder, images, problems)
         images = list(dict.fromkeys(copies.get(image, image) for image in images))
         problems += same_id_problems(folder, images)
@@ -205,25 +219,6 @@ class ImageLevelDataset(BaseSegDataset):
             raise RuntimeError(f'{self.get_data_info(int(idx))["img_path"]}: the pipeline returned no sample')
         return data
 
-    def _read_ann_file(self, folder: ImageFolder, problems: list[str]) -> list[str]:
-        """Images named in ``ann_file``, as paths below the image folder."""
-        if not os.path.isfile(self.ann_file):
-            raise FileNotFoundError(f'ann_file {self.ann_file}: no such file')
-        lines: dict[str, int] = {}
-        with open(self.ann_file, encoding='utf-8-sig', errors='replace') as file:
-            for number, line in enumerate(file, start=1):
-                key = line.strip()
-                if not key:
-                    continue
-                image = folder.find(key, f'{self.ann_file}, line {number}')
-                if image is None:
-                    problems.append(f'{self.ann_file}, line {number}: no image {key!r} in {folder.root}')
-                elif image in lines:
-                    problems.append(f'{self.ann_file}, line {number}: {key!r} is already on line {lines[image]}')
-                else:
-                    lines[image] = number
-        return list(lines)
-
     def _read_sources(
         self, folder: ImageFolder, images: Sequence[str], problems: list[str]
     ) -> tuple[dict[str, Labels], dict[str, str]]:
@@ -259,11 +254,11 @@ class ImageLevelDataset(BaseSegDataset):
         classes = self.metainfo['classes']
         by_image: Labels = {}
         keys: dict[str, str] = {}
+        unknown = []
         for key, indices in labels.items():
             image = folder.find(key, source)
             if image is None:
-                if not self.ann_file:
-                    problems.append(f'{source}, {key!r}: no such image in {folder.root}')
+                unknown.append(key)
                 continue
             if by_image.setdefault(image, indices) != indices:
                 raise ValueError(
@@ -271,6 +266,10 @@ class ImageLevelDataset(BaseSegDataset):
                     f' {class_names(by_image[image], classes)}; {class_names(indices, classes)}'
                 )
             keys[image] = key
+        if not self.ann_file:
+            problems += [f'{source}, {shown(key)}: no such image in {folder.root}' for key in unknown[:SHOWN_PROBLEMS]]
+            if len(unknown) > SHOWN_PROBLEMS:
+                problems.append(f'{source}: {len(unknown) - SHOWN_PROBLEMS} more keys name no image in {folder.root}')
         return by_image
 
     def _agreed_labels(self, sources: Mapping[str, Labels], image: str) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ..refinement.label_values import IGNORE_INDEX
 from .atomic_write import atomic_write
+from .image_files import open_image
 
 _LABEL_MODES = ('P', 'L')
 
@@ -48,7 +49,7 @@ def read_label_png(
             that is no class; the message names the file.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             mode = image.mode
             labels = np.array(image) if mode in _LABEL_MODES else None
     except FileNotFoundError:
