@@ -134,14 +134,14 @@ def train(work_dir: Path, data_root: Path, epochs: int) -> None:
         subprocess.CalledProcessError: If a command fails.
     """
     environment = {**os.environ, 'SHAPES_ROOT': str(data_root)}
-    subprocess.run([sys.executable, ROOT / 'tools/make_shapes.py', data_root], check=True)
+    subprocess.run([sys.executable, ROOT / 'tools/make_shapes.py', data_root], check=True)  # noqa: S603  # our own tools
     for name, options in TRAININGS.items():
         if (work_dir / name / f'epoch_{epochs}.pth').is_file():
             continue
         command = [sys.executable, ROOT / 'tools/train.py', CONFIG, '--work-dir', work_dir / name, '--cfg-options']
         keep = ['default_hooks.checkpoint.max_keep_ckpts=-1', f'train_cfg.max_epochs={epochs}']
         no_validation = ['val_dataloader=None', 'val_cfg=None', 'val_evaluator=None']
-        subprocess.run([*command, *keep, *no_validation, *options], check=True, env=environment)
+        subprocess.run([*command, *keep, *no_validation, *options], check=True, env=environment)  # noqa: S603
 
 
 def load_model(config: Config, checkpoint: Path) -> SIPESegmentor:

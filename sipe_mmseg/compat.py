@@ -184,7 +184,8 @@ def _history_statistic(owner: Any, name: str) -> Callable[..., Any]:
     """Stand in for ``getattr`` in checkpoints: a HistoryBuffer names its own statistics, and nothing else is needed."""
     if owner is not HistoryBuffer or name not in _HISTORY_STATISTICS:
         raise pickle.UnpicklingError(f'it asks for getattr({owner!r}, {name!r}), which is not allowed')
-    return getattr(HistoryBuffer, name)
+    statistic: Callable[..., Any] = getattr(HistoryBuffer, name)
+    return statistic
 
 
 def _is_checkpoint(path: str) -> bool:

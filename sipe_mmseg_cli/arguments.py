@@ -80,7 +80,8 @@ def parse_changes(words: Sequence[str]) -> dict[str, Any]:
 
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
-    return parser.parse_args(['--cfg-options', *words] if words else []).cfg_options
+    options: dict[str, Any] = parser.parse_args(['--cfg-options', *words] if words else []).cfg_options
+    return options
 
 
 def find_model(config: str, checkpoint: str | None) -> tuple[Path, str]:

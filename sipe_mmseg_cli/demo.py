@@ -45,14 +45,15 @@ def run(*command: str | Path, data_root: Path) -> float:
     words = [sys.executable, *map(str, command)]
     print(f'\n$ SHAPES_ROOT={shlex.quote(str(data_root))} {shlex.join(words)}', flush=True)
     start = time.perf_counter()
-    subprocess.run(words, check=True, env={**os.environ, 'SHAPES_ROOT': str(data_root)})
+    subprocess.run(words, check=True, env={**os.environ, 'SHAPES_ROOT': str(data_root)})  # noqa: S603  # our own tools
     return time.perf_counter() - start
 
 
 def scored_figures(work_dir: Path) -> dict[str, float]:
     """Figures of the latest test run: MMEngine writes them as <time>/<time>.json into the work directory."""
     path = max(work_dir.glob('*/*.json'), key=lambda path: path.stat().st_mtime)
-    return json.loads(path.read_text())
+    figures: dict[str, float] = json.loads(path.read_text())
+    return figures
 
 
 def main(words: Sequence[str], prog: str) -> int:

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -67,6 +68,7 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 1 if the command failed, or 2 if there is no such command.
     """
+    _print_any_name()
     words = list(sys.argv[1:] if words is None else words)
     if not words or words[0] in ('-h', '--help', 'help'):
         return _printed(overview(), 0 if words else 2)
@@ -98,7 +100,8 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
     command = COMMANDS[name]
     try:
         module = importlib.import_module(f'.{command.module}', __package__)
-        return module.main(list(words), prog)
+        code: int = module.main(list(words), prog)
+        return code
     except BrokenPipeError:
         return _end_of_pipe()
     except _MISTAKES as error:
@@ -109,6 +112,12 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
     except KeyboardInterrupt:
         print('\nstopped', file=sys.stderr)
         return 130
+
+
+def _print_any_name() -> None:
+    """Have file names that the terminal's encoding lacks printed with backslashes, as standard error has it already."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')
 
 
 def _printed(text: str, code: int) -> int:
@@ -132,6 +141,7 @@ class CommandError(ValueError):
 
 def run_tool(name: str) -> int:
     """Run a command for a file of ``tools/``."""
+    _print_any_name()
     return run_command(name, sys.argv[1:], f'python {sys.argv[0]}')
 
 

@@ -71,10 +71,7 @@ def main(words: Sequence[str], prog: str) -> int:
     from sipe_mmseg.report import collect_label_report, collect_run_report, write_label_report, write_run_report
 
     run = None if args.run is None else collect_run_report(args.run)
-    if dataset is None:
-        assert run is not None  # parse_args has seen to it
-        write_run_report(args.out, run if args.title is None else replace(run, title=args.title))
-    else:
+    if dataset is not None:
         with Progress(len(dataset) + min(len(dataset), args.max_images)) as progress:
             report = collect_label_report(
                 dataset,
@@ -87,5 +84,7 @@ def main(words: Sequence[str], prog: str) -> int:
                 on_images=progress.advance,
             )
         write_label_report(args.out, report, run)
+    elif run is not None:
+        write_run_report(args.out, run if args.title is None else replace(run, title=args.title))
     print(f'{args.out}: {args.out.stat().st_size / 1e6:.1f} MB; open it in a browser')
     return 0

@@ -56,8 +56,10 @@ AMP = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 def transcription() -> ModuleType:
     """The slow reference, which lives beside the tests."""
-    spec = importlib.util.spec_from_file_location('sipe_transcription', ROOT / 'tests/models/sipe_transcription.py')
-    assert spec is not None and spec.loader is not None
+    path = ROOT / 'tests/models/sipe_transcription.py'
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f'{path}: Python cannot load it')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mmcv
 import numpy as np
@@ -17,7 +18,7 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from ..datasets.atomic_write import atomic_write
-from ..datasets.result_folder import image_id
+from ..datasets.result_folder import ResultFolder, image_id
 from ..engine.progress import Progress
 from ..evaluation.confusion import confusion_matrix, iou_per_class, nan_mean
 from ..evaluation.threshold_curve import ThresholdCurve
@@ -124,7 +125,7 @@ def compare_cams(
                 label_map += confusion_matrix(sample.pred_sem_seg.data[0].cpu(), truth, num_classes)
                 for name, curve in curves.items():
                     curve.add(maps[name], sample.present.classes, truth)
-            with atomic_write(Path(out_dir) / f'{image_id(info)}.png') as temporary:
+            with atomic_write(ResultFolder(Path(out_dir), '.png').path(image_id(info))) as temporary:
                 Image.fromarray(panel([list(row.values())], list(row))).save(temporary, format='PNG')
             progress.advance()
     if not scored or not len(indices):
@@ -136,7 +137,7 @@ def compare_cams(
 
 
 def _maps_of(
-    model: SIPESegmentor, data: dict[str, list], methods: Sequence[str]
+    model: SIPESegmentor, data: dict[str, list[Any]], methods: Sequence[str]
 ) -> tuple[SegDataSample, dict[str, Tensor]]:
     """The prediction for one image, and foreground maps (n, H, W) at its size by their names."""
     batch = model.data_preprocessor(data, False)

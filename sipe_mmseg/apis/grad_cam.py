@@ -45,7 +45,8 @@ class ImageClassifier(nn.Module):
             deepest = self.segmentor.extract_feat(images)[head.in_index[-1]]
         if self.detached and torch.is_grad_enabled():
             deepest = deepest.detach().requires_grad_()
-        return head.classifier(self.features(deepest)).mean(dim=(2, 3))
+        logits: Tensor = head.classifier(self.features(deepest))
+        return logits.mean(dim=(2, 3))
 
     def train(self, mode: bool = True) -> 'ImageClassifier':
         """Does nothing: the package asks for ``eval()``, which in mmseg's backbones freezes parameters."""
@@ -64,7 +65,8 @@ def import_grad_cam() -> ModuleType:
         raise ImportError(
             "maps of other methods need pytorch-grad-cam, the extra 'gradcam': pip install grad-cam"
         ) from error
-    return pytorch_grad_cam
+    module: ModuleType = pytorch_grad_cam
+    return module
 
 
 def method_names() -> list[str]:

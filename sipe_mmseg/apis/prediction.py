@@ -56,7 +56,7 @@ class Prediction:
         return (self.classes[0], *self.cam_channels)
 
 
-class Predictions(dict):
+class Predictions(dict[str, Any]):
     """``predictions`` and ``visualization`` as OpenMMLab's inferencers return them, and ``failed``.
 
     Both lists have an entry for each image that could be predicted, in the order of the inputs, one image alone

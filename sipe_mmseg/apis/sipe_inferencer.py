@@ -28,6 +28,7 @@ from PIL import Image
 from rich.progress import track
 from torch import nn
 
+from ..datasets.atomic_write import atomic_write
 from ..datasets.equal_size_batches import equal_size_batches
 from ..datasets.image_files import MIN_SIDE, SHOWN_PROBLEMS, image_size, sample_problem, size_problem
 from ..datasets.label_files import write_label_png
@@ -106,7 +107,7 @@ class SIPEInferencer(BaseInferencer):
         self.min_side = min_side
         self.num_arrays = 0  # of all calls so far: names of the arrays' files, as in MMSegInferencer
         init_default_scope('mmseg')
-        self._given_model = unwrapped(model) if isinstance(model, nn.Module) else None
+        self._given_model: nn.Module | None = unwrapped(model) if isinstance(model, nn.Module) else None
         if self._given_model is not None:
             config, weights = _config_of(self._given_model, weights), None
         elif isinstance(model, Config | ConfigDict):
@@ -296,7 +297,7 @@ class SIPEInferencer(BaseInferencer):
                 for row, (source, _) in enumerate(batch.loaded):
                     yield source.place, found['predictions'][row], found['visualization'][row : row + 1]
 
-    def preprocess(  # type: ignore[override]
+    def preprocess(
         self,
         inputs: Sequence[ImageSource],
         batch_size: int = 1,
@@ -327,9 +328,10 @@ class SIPEInferencer(BaseInferencer):
     def forward(self, inputs: Any, tta: bool = False) -> list[SegDataSample]:
         """Predict one batch of the pipeline's samples."""
         model: Any = self.tta_model if tta else self.model
-        return model.test_step(inputs)
+        samples: list[SegDataSample] = model.test_step(inputs)
+        return samples
 
-    def visualize(  # type: ignore[override]
+    def visualize(
         self,
         inputs: Sequence[tuple[ImageSource, ByteImage]],
         preds: Sequence[SegDataSample],
@@ -357,13 +359,13 @@ class SIPEInferencer(BaseInferencer):
                 picture = prediction_panel(image, sample, self.classes, self.palette)
                 pictures.append(picture)
                 if img_out_dir is not None:
-                    img_out_dir.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(picture).save(img_out_dir / f'{source.file_name}.png')
+                    with atomic_write(img_out_dir / f'{source.file_name}.png') as temporary:
+                        Image.fromarray(picture).save(temporary, format='PNG')
                 if show:
                     self.visualizer.show(picture, win_name=source.name, wait_time=wait_time)
         return pictures if return_vis else []
 
-    def postprocess(  # type: ignore[override]
+    def postprocess(
         self,
         preds: Sequence[SegDataSample],
         visualization: Sequence[ByteImage],
@@ -402,7 +404,7 @@ class SIPEInferencer(BaseInferencer):
         inputs = as_path(inputs)
         if isinstance(inputs, str) and _address_problem(inputs) is not None:
             return [inputs]
-        images = super()._inputs_to_list(inputs)
+        images: list[Any] = super()._inputs_to_list(inputs)
         if not isinstance(inputs, str) or images == [inputs]:
             return images
         images = sorted(image for image in images if not os.path.basename(image).startswith('.'))
@@ -422,7 +424,8 @@ class SIPEInferencer(BaseInferencer):
             )
         if not Path(str(weights)).expanduser().is_file() and '://' not in str(weights):
             raise FileNotFoundError(f'checkpoint {weights}: no such file')
-        return super()._init_model(cfg, weights, device)
+        built: nn.Module = super()._init_model(cfg, weights, device)
+        return built
 
     def _load_weights_to_model(self, model: Any, checkpoint: Any, cfg: Any) -> None:
         """Load weights, every one of them, and the classes that they were trained for."""

@@ -5,7 +5,7 @@ import math
 import os
 import zipfile
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,8 @@ class CAMFile:
     def label_map(self) -> npt.NDArray[np.uint8]:
         """Argmax over background and present classes at the image's size: class indices (H, W)."""
         keys = np.concatenate([[0], self.classes]).astype(np.uint8)
-        return keys[resize_cam(self.is_cam, self.size).argmax(axis=0)]
+        labels: npt.NDArray[np.uint8] = keys[resize_cam(self.is_cam, self.size).argmax(axis=0)]
+        return labels
 
 
 def write_cam(
@@ -140,7 +141,7 @@ def _read_arrays(path: str | os.PathLike[str]) -> list[np.ndarray]:
         return arrays
 
 
-def _array(content: bytes) -> np.ndarray:
+def _array(content: bytes) -> npt.NDArray[Any]:
     """The array of a ``.npy`` file of format 1.0, without pickled objects."""
     file = io.BytesIO(content)
     if np.lib.format.read_magic(file) != (1, 0):
@@ -149,7 +150,8 @@ def _array(content: bytes) -> np.ndarray:
     if dtype.kind not in 'iufU' or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
         raise ValueError(f'it has an array whose header says {dtype} {shape}, and which holds something else')
     order: Literal['C', 'F'] = 'F' if fortran_order else 'C'
-    return np.ndarray(shape, dtype, buffer=content, offset=file.tell(), order=order)
+    array: npt.NDArray[Any] = np.ndarray(shape, dtype, buffer=content, offset=file.tell(), order=order)
+    return array
 
 
 def _problem(classes: np.ndarray, is_cam: np.ndarray, size: np.ndarray) -> str | None:

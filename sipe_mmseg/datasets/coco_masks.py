@@ -61,8 +61,8 @@ def load_annotated_images(path: str) -> tuple[tuple[str, ...], list[AnnotatedIma
     classes = coco_class_names(path, content)
     images = {}
     for image_id, image in coco_images(path, content).items():
-        height, width = image.get('height'), image.get('width')
-        check_size(height, width, f'{path}, image {short(image["file_name"])}')
+        where = f'{path}, image {short(image["file_name"])}'
+        height, width = check_size(image.get('height'), image.get('width'), where)
         images[image_id] = AnnotatedImage(image['file_name'], height, width, [])
     for annotation, class_index in coco_annotations(path, content):
         if 'segmentation' not in annotation:
@@ -183,7 +183,8 @@ def _runs_mask(runs: Mapping[str, Any], height: int, width: int) -> npt.NDArray[
         raise ValueError(f'runs must have a list of counts or a text, not {shown(counts)}')
     if runs.get('size') != [height, width]:
         raise ValueError(f'runs have size {shown(runs.get("size"))}, but the image has [{height}, {width}]')
-    return from_run_lengths(counts, height * width).reshape(width, height).T
+    mask: npt.NDArray[np.bool_] = from_run_lengths(counts, height * width).reshape(width, height).T
+    return mask
 
 
 def instance_mask(image: AnnotatedImage, instance: Instance) -> npt.NDArray[np.bool_]:

@@ -1,13 +1,16 @@
 """Image folders, listed once, and the check of all files before training starts."""
 
+import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import mmcv
+import numpy as np
 from PIL import Image
 
 from ..refinement.label_values import IGNORE_INDEX
@@ -123,16 +126,35 @@ def list_files(root: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[
     return sorted(paths)
 
 
-def read_list(path: str, folder: ImageFolder) -> tuple[list[str], list[str]]:
+class Problems(list[str]):
+    """Lines about what is wrong. A file may have millions: of those beyond the first few only the number is kept.
+
+    Attributes:
+        more: Their number.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more = 0
+
+    def add(self, line: str) -> None:
+        """Keep a line, or count it."""
+        if len(self) < SHOWN_PROBLEMS:
+            self.append(line)
+        else:
+            self.more += 1
+
+
+def read_list(path: str, folder: ImageFolder, problems: Problems) -> list[str]:
     """Reads a list of images, one a line; blank lines count for nothing.
 
     Args:
         path: The list, in UTF-8.
         folder: Where its images are; a line is what :meth:`ImageFolder.find` understands.
+        problems: Takes a line for each thing that is wrong.
 
     Returns:
-        The images' relative paths, and a line for each thing that is wrong: for the first few of them each, for the
-        rest one together.
+        The images' relative paths.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -140,52 +162,64 @@ def read_list(path: str, folder: ImageFolder) -> tuple[list[str], list[str]]:
     """
     require_file(path)
     lines: dict[str, int] = {}
-    problems = []
-    more = 0
     with open(path, encoding='utf-8-sig', errors='replace') as file:
         for number, line in enumerate(file, start=1):
             key = line.strip()
             if not key:
                 continue
-            image = folder.find(key, f'{path}, line {number}')
-            if image is not None and image not in lines:
-                lines[image] = number
-            elif len(problems) == SHOWN_PROBLEMS:
-                more += 1
-            elif image is None:
-                problems.append(f'{path}, line {number}: no image {shown(key)} in {folder.root}')
+            where = f'{path}, line {number}'
+            image = folder.find(key, where)
+            if image is None:
+                problems.add(f'{where}: no image {shown(key)} in {folder.root}')
+            elif image in lines:
+                problems.add(f'{where}: {shown(key)} is already on line {lines[image]}')
             else:
-                problems.append(f'{path}, line {number}: {shown(key)} is already on line {lines[image]}')
-    if more:
-        problems.append(f'{path}: {more} more lines name no image, or one that is named before')
-    return list(lines), problems
+                lines[image] = number
+    return list(lines)
 
 
-def open_image(source: str | os.PathLike[str] | BinaryIO) -> Image.Image:
+@contextmanager
+def open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """As PIL's ``Image.open``, for a file of one of the usual formats, whatever its name says.
 
     Raises:
         FileNotFoundError: If there is no such file.
         Exception: Of any kind, if it is no image.
     """
-    if isinstance(source, str | os.PathLike):
-        require_file(source)
-    return Image.open(source, formats=_FORMATS)
+    require_file(path)
+    with _File(path) as file, Image.open(file, formats=_FORMATS) as image:
+        yield image
 
 
-def check_size(height: Any, width: Any, where: str) -> None:
-    """Makes sure that a file gives the size of an image.
+class _File(io.BufferedReader):
+    """A file that makes no room for more than it has: a damaged image may ask for 4 GB of it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        rest = max(0, self._size - self.tell())
+        return super().read(rest if size is None or size < 0 else min(size, rest))
+
+    def __repr__(self) -> str:  # which PIL's messages show
+        return repr(self.name)
+
+
+def check_size(height: Any, width: Any, where: str, names: tuple[str, str] = ('height', 'width')) -> tuple[int, int]:
+    """The (height, width) of an image as a file gives it, once it is sure that it is one.
 
     Raises:
         ValueError: If they are no whole numbers from 1 on, or more pixels in all than :data:`MAX_PIXELS`.
     """
     if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
-        raise ValueError(f'{where}: height {shown(height)} and width {shown(width)} are no size')
+        raise ValueError(f'{where}: {names[0]} {shown(height)} and {names[1]} {shown(width)} are no size')
     if height * width > MAX_PIXELS:
         raise ValueError(
-            f'{where}: height {shown(height)} and width {shown(width)} are more than {MAX_PIXELS} pixels, which no '
-            'image may have'
+            f'{where}: {names[0]} {shown(height)} and {names[1]} {shown(width)} are more than the {MAX_PIXELS} pixels '
+            'that an image may have'
         )
+    return height, width
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -268,7 +302,7 @@ def sample_problem(
     # Decoders raise errors of every kind on broken bytes, and all of them mean the same here.
     try:
         require_file(image_path)
-        with open(image_path, 'rb') as file, open_image(file) as image:
+        with _File(image_path) as file, Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
             turned = _is_turned(image)
             problem = size_problem(image_path, width, height, min_side, max_pixels)
@@ -287,7 +321,7 @@ def sample_problem(
     try:
         with open_image(mask_path) as mask:
             mask_size, mode = mask.size, mask.mode
-            values = [] if mode not in _MASK_MODES else [int(value) for _, value in mask.getcolors()]
+            values = np.flatnonzero(mask.histogram()).tolist() if mode in _MASK_MODES else []
     except FileNotFoundError:
         return f'{mask_path}: no such mask (of {image_path})'
     except Exception as error:
@@ -330,9 +364,10 @@ def raise_problems(problems: Sequence[str], subject: str) -> None:
     """
     if not problems:
         return
-    lines = [f'{subject}: {len(problems)} problem{"s"[: len(problems) > 1]}', *problems[:SHOWN_PROBLEMS]]
-    if len(problems) > SHOWN_PROBLEMS:
-        lines.append(f'... and {len(problems) - SHOWN_PROBLEMS} more')
+    total = len(problems) + (problems.more if isinstance(problems, Problems) else 0)
+    lines = [f'{subject}: {total} problem{"s"[: total > 1]}', *problems[:SHOWN_PROBLEMS]]
+    if total > SHOWN_PROBLEMS:
+        lines.append(f'... and {total - SHOWN_PROBLEMS} more')
     raise ValueError('\n  '.join(lines))
 
 

@@ -323,7 +323,7 @@ def _voc_names(path: str) -> list[str]:
     return names
 
 
-class _Object(list):
+class _Object(list[tuple[str, Any]]):
     """The key-value pairs of a JSON object, repeated keys included."""
 
 

@@ -15,8 +15,8 @@ from ..refinement.label_values import IGNORE_INDEX
 from . import image_labels
 from .image_files import (
     MIN_SIDE,
-    SHOWN_PROBLEMS,
     ImageFolder,
+    Problems,
     check_samples,
     first_few,
     raise_problems,
@@ -139,7 +139,7 @@ class ImageLevelDataset(BaseSegDataset):
     @classmethod
     def _load_metainfo(cls, metainfo: Mapping[str, Any] | Config | None = None) -> dict[str, Any]:
         """Checks the classes and adds VOC's palette where there is none."""
-        loaded = super()._load_metainfo(metainfo)
+        loaded: dict[str, Any] = super()._load_metainfo(metainfo)
         classes = loaded.get('classes')
         if isinstance(classes, str) or not isinstance(classes, Sequence) or len(classes) < 2:
             raise ValueError(
@@ -174,12 +174,12 @@ class ImageLevelDataset(BaseSegDataset):
                 'data_prefix.img_path, or the environment variable that the config reads the root from'
             )
         folder = ImageFolder(image_root, self.img_suffix)
-        problems: list[str] = []
+        problems = Problems()
         images = folder.paths
         if self.ann_file:
             if not os.path.isfile(self.ann_file):
                 raise FileNotFoundError(f'ann_file {self.ann_file}: no such file')
-            images, problems = read_list(self.ann_file, folder)
+            images = read_list(self.ann_file, folder, problems)
         sources, copies = self._read_sources(folder, images, problems)
         images = list(dict.fromkeys(copies.get(image, image) for image in images))
         problems += same_id_problems(folder, images)
@@ -220,7 +220,7 @@ class ImageLevelDataset(BaseSegDataset):
         return data
 
     def _read_sources(
-        self, folder: ImageFolder, images: Sequence[str], problems: list[str]
+        self, folder: ImageFolder, images: Sequence[str], problems: Problems
     ) -> tuple[dict[str, Labels], dict[str, str]]:
         """Labels of every source, by path below the image folder, and the copies among the images (``folders``)."""
         classes = self.metainfo['classes']
@@ -249,16 +249,16 @@ class ImageLevelDataset(BaseSegDataset):
                 problems.append(f'{source}: knows none of the images; images are named by their path in {folder.root}')
         return sources, copies
 
-    def _by_image(self, source: str, labels: Labels, folder: ImageFolder, problems: list[str]) -> Labels:
+    def _by_image(self, source: str, labels: Labels, folder: ImageFolder, problems: Problems) -> Labels:
         """``labels`` by path below the image folder; without ``ann_file`` a key without image is a problem."""
         classes = self.metainfo['classes']
         by_image: Labels = {}
         keys: dict[str, str] = {}
-        unknown = []
         for key, indices in labels.items():
             image = folder.find(key, source)
             if image is None:
-                unknown.append(key)
+                if not self.ann_file:
+                    problems.add(f'{source}, {shown(key)}: no such image in {folder.root}')
                 continue
             if by_image.setdefault(image, indices) != indices:
                 raise ValueError(
@@ -266,10 +266,6 @@ class ImageLevelDataset(BaseSegDataset):
                     f' {class_names(by_image[image], classes)}; {class_names(indices, classes)}'
                 )
             keys[image] = key
-        if not self.ann_file:
-            problems += [f'{source}, {shown(key)}: no such image in {folder.root}' for key in unknown[:SHOWN_PROBLEMS]]
-            if len(unknown) > SHOWN_PROBLEMS:
-                problems.append(f'{source}: {len(unknown) - SHOWN_PROBLEMS} more keys name no image in {folder.root}')
         return by_image
 
     def _agreed_labels(self, sources: Mapping[str, Labels], image: str) -> tuple[int, ...]:

@@ -47,7 +47,8 @@ def compress(counts: npt.NDArray[np.int64]) -> str:
     rest = numbers[:, None] >> (shifts + _DIGIT_BITS)
     more = np.where(digits & _SIGN, rest != -1, rest != 0)
     written = np.logical_and.accumulate(np.column_stack([np.ones(len(more), dtype=bool), more[:, :-1]]), axis=1)
-    return (digits + _MORE * more + _FIRST_CHARACTER)[written].astype(np.uint8).tobytes().decode('ascii')
+    characters: bytes = (digits + _MORE * more + _FIRST_CHARACTER)[written].astype(np.uint8).tobytes()
+    return characters.decode('ascii')
 
 
 def decompress(text: str) -> npt.NDArray[np.int64]:

@@ -228,7 +228,8 @@ def _marks(name: str, u: FloatArray, v: FloatArray) -> BoolArray:
         return np.cos(2 * np.pi * u / 0.62) + np.cos(2 * np.pi * v / 0.62) > 0.75
     if name == 'checks':
         return np.cos(2 * np.pi * u / 0.84) * np.cos(2 * np.pi * v / 0.84) > 0
-    return np.cos(5 * np.arctan2(v, u)) > 1.7 * radius - 0.75  # star
+    star: BoolArray = np.cos(5 * np.arctan2(v, u)) > 1.7 * radius - 0.75
+    return star
 
 
 def _ground(rng: np.random.Generator, height: int, width: int, size: int) -> FloatArray:
@@ -254,7 +255,8 @@ def _noise(rng: np.random.Generator, height: int, width: int, period: float, str
 def _hsv_to_rgb(hue: float, saturation: float, value: float) -> FloatArray:
     """RGB in [0, 1] from hue (on a circle of length 1), saturation and value in [0, 1]."""
     ramp = np.abs((hue * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
-    return value * (1 - saturation + saturation * np.clip(ramp, 0, 1))
+    rgb: FloatArray = value * (1 - saturation + saturation * np.clip(ramp, 0, 1))
+    return rgb
 
 
 def _enlarged(image: FloatArray) -> FloatArray:
@@ -271,7 +273,8 @@ def _block_mean(enlarged: FloatArray) -> FloatArray:
 def _block_majority(enlarged: ByteArray) -> ByteArray:
     """The most frequent value among the points of every pixel; the smallest of those that are level."""
     shares = [_block_mean((enlarged == value).astype(np.float64)) for value in range(int(enlarged.max()) + 1)]
-    return np.argmax(shares, axis=0).astype(np.uint8)
+    most: ByteArray = np.argmax(shares, axis=0).astype(np.uint8)
+    return most
 
 
 def _box(mask: BoolArray) -> tuple[int, int, int, int]:
@@ -306,7 +309,8 @@ class ShapesSettings:
 
     def as_json(self) -> dict[str, Any]:
         """The settings as they come back from a JSON file."""
-        return json.loads(json.dumps(asdict(self)))
+        settings: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return settings
 
 
 def write_shapes(

@@ -16,7 +16,9 @@ class _BicubicResize(BaseTransform):
     """Resize to (width, height) by PIL's bicubic, label maps by nearest neighbour, through mmcv's ``Resize``."""
 
     def _resize(self, results: dict[str, Any], width: int, height: int) -> dict[str, Any]:
-        return Resize((width, height), keep_ratio=False, backend='pillow', interpolation='bicubic')(results)
+        resize = Resize((width, height), keep_ratio=False, backend='pillow', interpolation='bicubic')
+        resized: dict[str, Any] = resize(results)
+        return resized
 
 
 @TRANSFORMS.register_module()
@@ -192,7 +194,7 @@ class PackImageLevelInputs(PackSegInputs):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Pack ``img``, label maps, image-level labels and metadata."""
         if 'valid_box' in results and results['img'].ndim == 3:
-            packed = super().transform({key: value for key, value in results.items() if key != 'img'})
+            packed: dict[str, Any] = super().transform({key: value for key, value in results.items() if key != 'img'})
             packed['inputs'] = torch.from_numpy(np.ascontiguousarray(results['img'])).permute(2, 0, 1)
         else:
             packed = super().transform(results)

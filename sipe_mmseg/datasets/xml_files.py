@@ -1,7 +1,7 @@
 """XML files of others: no entities, nothing from elsewhere, and what is wrong with one is an error that names it."""
 
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import IO, Any
 from xml.parsers import expat
 
 _BLOCK = 1 << 20  # expat before 2.6 reads a long attribute again for each block
@@ -9,7 +9,7 @@ _BLOCK = 1 << 20  # expat before 2.6 reads a long attribute again for each block
 
 def parse_xml(
     path: str,
-    file: BinaryIO,
+    file: IO[bytes],
     *,
     start: Callable[[str, dict[str, str]], None],
     end: Callable[[str], None],

@@ -85,7 +85,7 @@ def find_checkpoint(work_dir: str | os.PathLike[str]) -> Path:
         if os.path.isfile(path):  # which, unlike path.is_file(), takes names that are too long as well
             return path
     raise FileNotFoundError(
-        f'{note}: names {short(str(named))}, but there is no such file, nor one of that name beside it: name the '
+        f'{note}: names {short(str(named))}, but there is no such file, nor {short(named.name)} beside it: name the '
         'checkpoint'
     )
 

@@ -18,7 +18,11 @@ class ImagesPerSecondHook(Hook):
     priority = 'NORMAL'
 
     def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
     ) -> None:
         """Put the iteration's figure into the message hub."""
         inputs: Sequence[Any] = (data_batch or {}).get('inputs', ())

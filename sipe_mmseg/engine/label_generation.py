@@ -158,12 +158,14 @@ def dataset_settings(dataset: BaseSegDataset) -> dict[str, Any]:
 
 
 def _load_model(config: Config, checkpoint: str | Path, tta: bool) -> torch.nn.Module:
-    model = MODELS.build(config.model)
+    model: torch.nn.Module = MODELS.build(config.model)
     try:
         load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
     except RuntimeError as error:
         raise ValueError(f'{checkpoint} does not fit the model of {config.filename}: {error}') from error
-    return MODELS.build({**config.tta_model, 'module': model}) if tta else model
+    if tta:
+        model = MODELS.build({**config.tta_model, 'module': model})
+    return model
 
 
 def _decisive(value: Any) -> Any:
@@ -234,4 +236,5 @@ def _run(
         )
         if device is not None:
             runner.model.to(device)
-        return runner.test()
+        figures: dict[str, Any] = runner.test()
+        return figures

@@ -50,7 +50,11 @@ class MeanDisplacementHook(Hook):
             raise TypeError(f'MeanDisplacementHook: {type(head).__name__} has no displacements; it is for IRNHead')
 
     def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
     ) -> None:
         """After the last step, measure and store."""
         if not self.is_last_train_iter(runner):
@@ -76,7 +80,7 @@ class MeanDisplacementHook(Hook):
             'current',
         )
 
-    def _loader(self, runner: Any) -> DataLoader:
+    def _loader(self, runner: Any) -> DataLoader[Any]:
         """All training images once, in top left crops."""
         loader = runner.train_dataloader
         if not hasattr(loader.dataset, 'pipeline'):

@@ -19,7 +19,7 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from textwrap import indent
-from typing import Any
+from typing import Any, TypeGuard
 
 from mmengine.config import Config
 
@@ -137,7 +137,7 @@ def read_stages(config: Mapping[str, Any]) -> list[Stage]:
             a name that is taken; if there is no such variable, or one that is made of itself; or if torchrun starts a
             tool that is not told so.
     """
-    kinds = str | int | float | list | tuple | dict
+    kinds = (str, int, float, list, tuple, dict)
     variables = {name: value for name, value in config.items() if isinstance(value, kinds)}
     stages: list[Stage] = []
     for number, described in enumerate(config.get('stages') or (), start=1):
@@ -311,7 +311,7 @@ class Pipeline:
         if not path.is_file():
             return None
         try:
-            record = load_json(path)
+            record: Any = load_json(path)
         except ValueError as error:
             raise ValueError(f'{error}; remove it and run the stage again') from error
         if not _is_record(record):
@@ -524,7 +524,8 @@ def _run_child(command: Sequence[str], env: Mapping[str, str], lock: int) -> int
     Returns:
         Its exit code; minus the signal if one was sent to this process, whatever the child made of it.
     """
-    child = subprocess.Popen(command, env=dict(env), preexec_fn=end_with_parent, pass_fds=[lock])
+    # The words are those of the user's own config, and no shell reads them.
+    child = subprocess.Popen(command, env=dict(env), preexec_fn=end_with_parent, pass_fds=[lock])  # noqa: S603
     caught: list[int] = []
 
     # These handlers raise nothing: a KeyboardInterrupt inside wait() can lose the child's exit code, and 0 takes its
@@ -568,7 +569,7 @@ def _figures(stage: Stage, since: float) -> dict[str, float]:
     return {name: value for name, value in figures.items() if _is_number(value)}
 
 
-def _is_record(record: Any) -> bool:
+def _is_record(record: Any) -> TypeGuard[dict[str, Any]]:
     """Whether it is what a pipeline writes down about a stage."""
     if not isinstance(record, dict) or not record.keys() >= _RECORD_KEYS or is_deep(record):
         return False

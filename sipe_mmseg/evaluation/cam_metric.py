@@ -86,7 +86,7 @@ class CAMMetric(BaseMetric):
         # One growing buffer each: small arrays that stay, one for each image, keep the heap from ever shrinking.
         self._scores, self._labels = array('f'), array('B')
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Count one batch of predictions.
 
         Args:
@@ -224,13 +224,13 @@ class CAMMetric(BaseMetric):
             logger,
         )
 
-    def _truth(self, sample: dict, prediction: Tensor) -> Tensor:
+    def _truth(self, sample: dict[str, Any], prediction: Tensor) -> Tensor:
         if 'gt_sem_seg' not in sample:
             raise ValueError(
                 f'{sample["img_path"]} comes without a mask to score against: give the data set a '
                 'data_prefix.seg_map_path and the pipeline LoadScoringMask, or use CAMMetric(format_only=True)'
             )
-        truth = sample['gt_sem_seg']['data'].squeeze(0).to(prediction.device)
+        truth: Tensor = sample['gt_sem_seg']['data'].squeeze(0).to(prediction.device)
         if truth.shape != prediction.shape:
             raise ValueError(
                 f'{sample.get("seg_map_path", "the mask")} has {truth.shape[0]} x {truth.shape[1]} pixels, its image '

@@ -63,7 +63,7 @@ def confusion_at_thresholds(histogram: np.ndarray) -> np.ndarray:
         (T, num_classes, num_classes), rows are true classes.
     """
     above = histogram[::-1].cumsum(axis=0)[::-1][1:]
-    confusion = above.transpose(0, 2, 1).copy()
+    confusion: np.ndarray = above.transpose(0, 2, 1).copy()
     confusion[:, :, 0] += histogram.sum(axis=(0, 1)) - above.sum(axis=1)
     return confusion
 

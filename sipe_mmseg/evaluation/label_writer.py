@@ -50,7 +50,7 @@ class LabelWriter(BaseMetric):
         self._made_with: str | None = None
         self._num_written = 0
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         """Write one batch of predictions.
 
         Args:

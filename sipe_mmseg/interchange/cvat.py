@@ -1,5 +1,6 @@
 """Label maps as the XML of CVAT, "CVAT for images 1.1": one mask for each class that an image has."""
 
+import re
 import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ ZIP_MEMBER = 'annotations.xml'
 """Where CVAT puts the XML into the zip file that it exports."""
 
 _MAX_RATIO = 200  # unpacked to packed; annotations are ten to fifty times as large
+
+_XML_TEXT = re.compile('[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*')  # XML 1.0, production 2
 
 _AREAS = ('mask', 'polygon', 'box')
 _OTHER_SHAPES = ('polyline', 'points', 'ellipse', 'cuboid', 'skeleton')
@@ -81,9 +84,9 @@ def read_cvat(path: str) -> Iterator[Drawing]:
         name = image.attributes.get('name')
         if not name:
             raise ValueError(f'{path}: has an image without a name')
-        size = _integers(image.attributes, ('height', 'width'), where)
-        check_size(*size, where)
-        yield Drawing(name, (size[0], size[1]), _shapes(image, (size[0], size[1]), where), where)
+        height, width = _integers(image.attributes, ('height', 'width'), where)
+        size = check_size(height, width, where)
+        yield Drawing(name, size, _shapes(image, size, where), where)
 
 
 def _text(element: ET.Element) -> str:
@@ -92,6 +95,10 @@ def _text(element: ET.Element) -> str:
 
 
 def _image(index: int, name: str, labels: npt.NDArray[np.uint8], names: Mapping[int, str]) -> ET.Element:
+    if not _XML_TEXT.fullmatch(name):
+        raise ValueError(
+            f'{name!r}: an image of this name cannot be written to XML, which has no such characters: rename it'
+        )
     height, width = labels.shape
     element = ET.Element('image', id=str(index), name=name, width=str(width), height=str(height))
     for value in np.unique(labels[labels > 0]).tolist():

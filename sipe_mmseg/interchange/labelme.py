@@ -69,8 +69,8 @@ def read_labelme(path: str, name: str) -> Drawing:
     shapes = content.get('shapes') if isinstance(content, Mapping) else None
     if not isinstance(shapes, list) or not all(isinstance(shape, Mapping) for shape in shapes):
         raise ValueError(f"{path}: has no list 'shapes', as labelme's files do")
-    size = content.get('imageHeight'), content.get('imageWidth')
-    check_size(*size, f'{path}, image')
+    keys = ('imageHeight', 'imageWidth')
+    size = check_size(content.get(keys[0]), content.get(keys[1]), path, keys)
     return Drawing(name, size, _shapes(path, shapes, size), path)
 
 

@@ -24,13 +24,13 @@ class CRFSegTTAModel(SegTTAModel):
         **kwargs: As in ``SegTTAModel``.
     """
 
-    def __init__(self, crf: dict | None = None, **kwargs: Any) -> None:
+    def __init__(self, crf: dict[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.crf = dict(crf or {})
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[SegDataSample]]) -> list[SegDataSample]:
         """Merge each image's predictions into one sample with ``pred_sem_seg`` (1, H, W)."""
-        merged = super().merge_preds(data_samples_list)
+        merged: list[SegDataSample] = super().merge_preds(data_samples_list)
         for sample, parts in zip(merged, data_samples_list, strict=True):
             probabilities = torch.stack([part.seg_logits.data.softmax(dim=0) for part in parts]).mean(dim=0)
             image = mmcv.imread(sample.metainfo['img_path'], channel_order='rgb')

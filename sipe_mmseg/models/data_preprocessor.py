@@ -19,7 +19,7 @@ class ImageLevelDataPreProcessor(SegDataPreProcessor):
         ValueError: If a cropped or pasted image has not the size that the batch is given, which would pad it unnoticed.
     """
 
-    def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Normalise and stack a batch; see ``SegDataPreProcessor.forward``."""
         sizes = [tuple(image.shape[-2:]) for image in data['inputs']]
         if training and self.size is not None:

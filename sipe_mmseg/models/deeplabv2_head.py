@@ -30,7 +30,7 @@ class DeepLabV2Head(BaseDecodeHead):
         in_channels: int,
         dilations: Sequence[int] = (6, 12, 18, 24),
         dropout_ratio: float = 0.0,
-        init_cfg: dict | None = None,
+        init_cfg: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         if not dilations:
@@ -53,7 +53,7 @@ class DeepLabV2Head(BaseDecodeHead):
         features = self._transform_inputs(inputs)
         if self.dropout is not None:
             features = self.dropout(features)
-        logits = self.classifiers[0](features)
+        logits: Tensor = self.classifiers[0](features)
         for classifier in self.classifiers[1:]:
             logits = logits + classifier(features)
         return logits

@@ -75,10 +75,10 @@ class IRNHead(BaseModule):
         displacement_groups: Sequence[int] = (8, 16, 16, 16, 16),
         joint_channels: int = 256,
         joint_groups: int = 16,
-        loss_affinity: dict | None = None,
-        loss_displacement: dict | None = None,
+        loss_affinity: dict[str, Any] | None = None,
+        loss_displacement: dict[str, Any] | None = None,
         align_corners: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         if num_classes < 2:
@@ -144,7 +144,8 @@ class IRNHead(BaseModule):
             _enlarged(layer(x), stride // GRID_STRIDE, size)
             for layer, x, stride in zip(self.boundary_layers, maps, self.strides, strict=True)
         ]
-        return self.boundary_output(torch.cat(found, dim=1))
+        logits: Tensor = self.boundary_output(torch.cat(found, dim=1))
+        return logits
 
     def displacement(self, inputs: Sequence[Tensor]) -> Tensor:
         """Displacement (N, 2, h, w), its mean not subtracted."""
@@ -157,10 +158,11 @@ class IRNHead(BaseModule):
             else:
                 deep.append(_enlarged(layer(x), stride // DEEP_STRIDE, deep_grid))
         joined = _enlarged(self.displacement_deep(torch.cat(deep, dim=1)), DEEP_STRIDE // GRID_STRIDE, grid)
-        return self.displacement_output(self.displacement_joint(torch.cat([*shallow, joined], dim=1)).relu())
+        fields: Tensor = self.displacement_output(self.displacement_joint(torch.cat([*shallow, joined], dim=1)).relu())
+        return fields
 
     def loss(
-        self, inputs: Sequence[Tensor], batch_data_samples: Sequence[Any], train_cfg: dict | None = None
+        self, inputs: Sequence[Tensor], batch_data_samples: Sequence[Any], train_cfg: dict[str, Any] | None = None
     ) -> dict[str, Tensor]:
         """Losses of a batch.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -86,16 +87,16 @@ class IRNSegmentor(EncoderDecoder):
 
     def __init__(
         self,
-        backbone: dict,
-        decode_head: dict,
-        neck: dict | None = None,
+        backbone: dict[str, Any],
+        decode_head: dict[str, Any],
+        neck: dict[str, Any] | None = None,
         freeze_backbone: bool = True,
         channels_last: bool = False,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        data_preprocessor: dict | None = None,
+        train_cfg: dict[str, Any] | None = None,
+        test_cfg: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
         pretrained: str | None = None,
-        init_cfg: dict | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         if pretrained is not None:
             backbone = {**backbone, 'init_cfg': dict(type='Pretrained', checkpoint=pretrained)}
@@ -130,9 +131,10 @@ class IRNSegmentor(EncoderDecoder):
 
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
         """Maps of the backbone (and neck) for images (N, 3, H, W), shallow to deep."""
-        return super().extract_feat(inputs.contiguous(memory_format=self.memory_format))
+        maps: Sequence[Tensor] = super().extract_feat(inputs.contiguous(memory_format=self.memory_format))
+        return maps
 
-    def encode_decode(self, inputs: Tensor, batch_img_metas: Sequence[dict]) -> Tensor:
+    def encode_decode(self, inputs: Tensor, batch_img_metas: Sequence[dict[str, Any]]) -> Tensor:
         """There are no class scores without the images' IS-CAM.
 
         Raises:
@@ -199,7 +201,7 @@ class IRNSegmentor(EncoderDecoder):
         height, width = (-(-side // GRID_STRIDE) for side in image.shape[-2:])
         pair = torch.stack([image, image.flip(-1)])
         pair = F.pad(pair, (0, padded[1] - image.shape[-1], 0, padded[0] - image.shape[-2]))
-        logits = self.decode_head.boundary(self.extract_feat(pair))[:, 0, :height, :width].float()
+        logits: Tensor = self.decode_head.boundary(self.extract_feat(pair))[:, 0, :height, :width].float()
         return ((logits[0] + logits[1].flip(-1)) / 2).sigmoid()
 
 

@@ -26,11 +26,11 @@ class MultiScaleCAM(BaseTTAModel):
         data_preprocessor: Handed on to the module, as in MMEngine.
     """
 
-    def __init__(self, module: Any, mirror: bool = True, data_preprocessor: dict | None = None) -> None:
+    def __init__(self, module: Any, mirror: bool = True, data_preprocessor: dict[str, Any] | None = None) -> None:
         super().__init__(module=module, data_preprocessor=data_preprocessor)
         self.mirror = mirror
 
-    def test_step(self, data: dict[str, list]) -> list[SegDataSample]:
+    def test_step(self, data: dict[str, list[Any]]) -> list[SegDataSample]:
         """Predict a batch that ``TestTimeAug`` laid out as one list of images a scale.
 
         Raises:

@@ -215,7 +215,8 @@ class ShrinkingTaps(NamedTuple):
     def add(self, cells: Tensor) -> Tensor:
         """(N, D, 2h, 2w) -> (N, D, h, w): what the resize makes of these cells."""
         weighted = cells * self.weights.to(cells.dtype)
-        return weighted.unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2)).sum(dim=(-3, -1))  # unlike a pool, keeps no input
+        blocks: Tensor = weighted.unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2))
+        return blocks.sum(dim=(-3, -1))  # unlike a pool, keeps no input
 
 
 class ReadMap(NamedTuple):
@@ -285,4 +286,5 @@ def image_specific_cams(features: Tensor, prototypes: Tensor, eps: float = COSIN
     """
     size, features = features.shape[-2:], features.flatten(2)
     projected = torch.bmm(F.normalize(prototypes, dim=2, eps=eps), features)
-    return (projected / norm_over_channels(features).clamp_min(eps)).relu().unflatten(2, size)
+    maps: Tensor = (projected / norm_over_channels(features).clamp_min(eps)).relu().unflatten(2, size)
+    return maps

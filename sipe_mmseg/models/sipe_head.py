@@ -103,10 +103,10 @@ class SIPEHead(BaseModule):
         alpha: float = 0.5,
         alpha_on: Literal['similarity', 'map'] = 'similarity',
         eps: float = EPS,
-        loss_cls: dict | None = None,
-        loss_gsc: dict | None = None,
+        loss_cls: dict[str, Any] | None = None,
+        loss_gsc: dict[str, Any] | None = None,
         align_corners: bool = False,
-        init_cfg: dict | list[dict] | None = None,
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         if num_classes < 2:

@@ -58,15 +58,15 @@ class SIPESegmentor(BaseSegmentor):
 
     def __init__(
         self,
-        backbone: dict,
-        decode_head: dict,
-        neck: dict | None = None,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
-        data_preprocessor: dict | None = None,
+        backbone: dict[str, Any],
+        decode_head: dict[str, Any],
+        neck: dict[str, Any] | None = None,
+        train_cfg: dict[str, Any] | None = None,
+        test_cfg: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
         channels_last: bool = False,
         pretrained: str | None = None,
-        init_cfg: dict | None = None,
+        init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if pretrained is not None:
@@ -100,8 +100,10 @@ class SIPESegmentor(BaseSegmentor):
     def extract_feat(self, inputs: Tensor) -> Sequence[Tensor]:
         """Maps of the backbone (and neck) for images (N, 3, H, W), shallow to deep."""
         memory_format = self.memory_format if self.training else torch.channels_last
-        maps = self.backbone(inputs.contiguous(memory_format=memory_format))
-        return self.neck(maps) if self.neck is not None else maps
+        maps: Sequence[Tensor] = self.backbone(inputs.contiguous(memory_format=memory_format))
+        if self.neck is not None:
+            maps = self.neck(maps)
+        return maps
 
     def encode_decode(self, inputs: Tensor, batch_data_samples: Sequence[SegDataSample]) -> Tensor:
         """IS-CAM (N, K + 1, H, W) at the inputs' size, of the classes that the classifier finds itself."""
@@ -114,7 +116,9 @@ class SIPESegmentor(BaseSegmentor):
         taken = self.decode_head.take(self.extract_feat(inputs))
         features = self.decode_head.project(taken)
         del taken
-        return self.decode_head.loss_by_feat(features, *self.decode_head.stack_targets(data_samples), inputs.shape[-2:])
+        targets = self.decode_head.stack_targets(data_samples)
+        losses: dict[str, Tensor] = self.decode_head.loss_by_feat(features, *targets, inputs.shape[-2:])
+        return losses
 
     def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
         """One scale, unmirrored unless ``test_cfg.mirror``; see :meth:`pack` for what the samples then hold.
@@ -205,7 +209,8 @@ class SIPESegmentor(BaseSegmentor):
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> SIPEFeatures:
         """The head's convolutions on the backbone's maps, nothing after them."""
-        return self.decode_head(self.extract_feat(inputs))
+        features: SIPEFeatures = self.decode_head(self.extract_feat(inputs))
+        return features
 
 
 def resize_classes(classes: Tensor, size: Sequence[int]) -> Tensor:

@@ -67,7 +67,7 @@ def dense_crf(
         return labels
     is_label = labels == np.arange(num_labels)[:, None, None]
     probabilities = np.where(is_label, gt_prob, (1 - gt_prob) / (num_labels - 1))
-    return _mean_field(
+    refined: np.ndarray = _mean_field(
         image,
         probabilities,
         gaussian_sxy,
@@ -77,6 +77,7 @@ def dense_crf(
         bilateral_compat,
         iterations,
     ).argmax(axis=0)
+    return refined
 
 
 def dense_crf_probabilities(
@@ -215,7 +216,8 @@ def import_densecrf() -> ModuleType:
         raise ImportError(
             "the dense CRF needs pydensecrf2, the extra 'crf': pip install pydensecrf2==1.1 (with a C++ compiler)"
         ) from error
-    return densecrf
+    module: ModuleType = densecrf
+    return module
 
 
 def _check_image(image: np.ndarray) -> None:

@@ -20,6 +20,6 @@ def held_back_by_background(is_cam: Maps) -> Maps:
     Returns:
         (n + 1, H, W): 0 for the background, and at least 0.
     """
-    weakened = is_cam * (1 - is_cam[:1]).clip(0)
+    weakened: Maps = is_cam * (1 - is_cam[:1]).clip(0)
     weakened[0] = 0
     return weakened

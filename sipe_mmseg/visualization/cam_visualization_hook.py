@@ -69,7 +69,11 @@ class CAMVisualizationHook(Hook):
             self._draw(runner, 0)
 
     def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
     ) -> None:
         """Draw where iterations count."""
         if not self.by_epoch and (self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner)):

@@ -14,7 +14,8 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from ..datasets.result_folder import image_id
+from ..datasets.atomic_write import atomic_write
+from ..datasets.result_folder import ResultFolder, image_id
 from ..models.sipe_segmentor import NO_SEED
 from .overlays import ByteImage, Colour, LabelMap, blend_heat, colour_labels, panel
 
@@ -71,9 +72,9 @@ def draw_gallery(
         image = mmcv.imread(info['img_path'], channel_order='rgb')
         if gallery is not None:
             rows.append(prediction_row(image, sample, palette))
-        path = Path(out_dir) / f'{info["img_id"]}.png'
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(prediction_panel(image, sample, classes, palette)).save(path)
+        path = ResultFolder(Path(out_dir), '.png').path(image_id(info))
+        with atomic_write(path) as temporary:
+            Image.fromarray(prediction_panel(image, sample, classes, palette)).save(temporary, format='PNG')
         yield path
     if gallery is not None and rows:
         Path(gallery).parent.mkdir(parents=True, exist_ok=True)
@@ -184,4 +185,5 @@ def _array(values: Any) -> np.ndarray:
 def _strongest(maps: Any) -> np.ndarray:
     """Maximum over classes of maps (n, H, W); zeros where there is no class."""
     heat = _array(maps.float() if isinstance(maps, torch.Tensor) else maps)
-    return heat.max(axis=0, initial=0.0)
+    strongest: np.ndarray = heat.max(axis=0, initial=0.0)
+    return strongest

@@ -37,7 +37,8 @@ def colour_heat(heat: FloatMap) -> ByteImage:
     heat = _checked_heat(heat)
     stops = np.linspace(0.0, 1.0, len(HEAT_COLOURS))
     channels = [np.interp(heat, stops, channel) for channel in np.transpose(HEAT_COLOURS)]
-    return np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    colours: ByteImage = np.rint(np.stack(channels, axis=-1)).astype(np.uint8)
+    return colours
 
 
 def blend_heat(image: ByteImage, heat: FloatMap, opacity: float = 0.6) -> ByteImage:

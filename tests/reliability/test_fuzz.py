@@ -36,7 +36,7 @@ from PIL import Image
 from sipe_mmseg.compat import load_local_checkpoint
 from sipe_mmseg.datasets.cam_files import read_cam, write_cam
 from sipe_mmseg.datasets.coco_masks import load_annotated_images, render_label_map
-from sipe_mmseg.datasets.image_files import ImageFolder, image_size, read_list, sample_problem
+from sipe_mmseg.datasets.image_files import ImageFolder, Problems, image_size, read_list, sample_problem
 from sipe_mmseg.datasets.image_labels import (
     read_coco_instances,
     read_csv,
@@ -458,7 +458,8 @@ def _valid_lists(folder: Path) -> list[bytes]:
 
 def _read_list(path: Path) -> None:
     folder = _pictures(path.parent)
-    images, problems = read_list(str(path), folder)
+    problems = Problems()
+    images = read_list(str(path), folder, problems)
     assert set(images) <= set(folder.paths) and len(set(images)) == len(images)
     assert len(str(problems)) < 10 * MESSAGE
 
@@ -659,7 +660,7 @@ def _pipeline(root: Path) -> tuple[Stage, Pipeline]:
 
 
 def _pipeline_records(folder: Path) -> list[bytes]:
-    stage, pipeline = _pipeline(folder)
+    _, pipeline = _pipeline(folder)
     pipeline.run(['maps'])
     record = json.loads((folder / 'stages/maps.json').read_text())
     record['figures'] = {'mIoU': 61.5, 'FP': 20}
