@@ -419,7 +419,7 @@ def test_a_long_list_of_nothing_is_told_in_a_few_lines(tmp_path: Path) -> None:
     (tmp_path / 'list.txt').write_text('a\n' + 'no_such_image\na\n' * 50_000)
     problems = Problems()
     images = read_list(str(tmp_path / 'list.txt'), ImageFolder(tmp_path / 'images'), problems)
-    assert images == ['a'] and len(problems) == 10 and problems.more == 99_990
+    assert images == ['a.jpg'] and len(problems) == 10 and problems.more == 99_990
     assert problems[1].endswith("line 3: 'a' is already on line 1")
     with pytest.raises(ValueError, match=r'(?s)^a list: 100000 problems.*\.\.\. and 99990 more$'):
         raise_problems(problems, 'a list')

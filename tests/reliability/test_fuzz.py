@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -844,6 +844,7 @@ def test_inputs_of_hypothesis(fuzzed: tuple[Parser, Path, list[bytes]], request:
         deadline=None,
         database=None,
         derandomize=True,
+        phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
     @given(st.data())
