@@ -191,8 +191,11 @@ def _history_statistic(owner: Any, name: str) -> Callable[..., Any]:
 def _is_checkpoint(path: str) -> bool:
     """Tell whether a file has either of the two formats of ``torch.save``."""
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith('/data.pkl') for name in archive.namelist())
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return any(name.endswith('/data.pkl') for name in archive.namelist())
+        except Exception:  # zip files raise errors of every kind on broken bytes
+            return False
     with open(path, 'rb') as file:
         return file.read(len(_OLD_FORMAT_MAGIC)) == _OLD_FORMAT_MAGIC
 

@@ -41,6 +41,55 @@ def add_split(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_label_folder(parser: argparse.ArgumentParser, **options: Any) -> None:
+    """The folder of label maps, or of CAM files with --cams."""
+    parser.add_argument('folder', type=Path, **options, help='folder of label maps <image id>.png')
+
+
+def add_ignore_unknown(parser: argparse.ArgumentParser) -> None:
+    """--ignore-unknown."""
+    parser.add_argument(
+        '--ignore-unknown', action='store_true', help='leave pixels labelled 255 out; otherwise they are wrong'
+    )
+
+
+def add_new_label_folder(parser: argparse.ArgumentParser) -> None:
+    """--out and --overwrite of the commands that write what is missing in a folder of label maps."""
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the label maps')
+    parser.add_argument('--overwrite', action='store_true', help='remove files made with other settings first')
+
+
+def add_figures_file(parser: argparse.ArgumentParser) -> None:
+    """--json."""
+    parser.add_argument('--json', type=Path, metavar='FILE', help='file for the figures')
+
+
+def add_exchange(parser: argparse.ArgumentParser, verb: str) -> None:
+    """--dataset, --split, --format and --out of the commands that go between label maps and annotation tools."""
+    from sipe_mmseg.engine.label_exchange import FORMATS
+
+    add_dataset(parser)
+    add_split(parser)
+    parser.add_argument('--format', required=True, choices=FORMATS, help=f'what to {verb}')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder to write; it must be a new one')
+
+
+def add_drawn_images(parser: argparse.ArgumentParser) -> 'argparse._MutuallyExclusiveGroup':
+    """--out and the images to draw, --num or --ids; further ways to choose them go into the group that is returned."""
+    parser.add_argument(
+        '--out', type=Path, required=True, metavar='DIR', help='folder for the pictures, one PNG for each image'
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument('--num', type=positive, default=8, help='number of images, from the first one on (default: 8)')
+    which.add_argument('--ids', nargs='+', metavar='ID', help='ids of the images')
+    return which
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """--device."""
+    parser.add_argument('--device', type=_device, help='such as cpu or cuda:1 (default: the GPU, if there is one)')
+
+
 def add_config_changes(parser: argparse.ArgumentParser) -> None:
     """--cfg-options, as all tools of OpenMMLab have it."""
     parser.add_argument(
@@ -116,6 +165,20 @@ def load_dataset(name: str, split: str | None, changes: Sequence[str], masks: bo
     config = read_config(find_dataset_config(name), changes)
     dataset = split_config(config, split)
     return build_dataset(dataset if masks else without_masks(dataset), config.get('splits', {}))
+
+
+def _device(text: str) -> str:
+    import torch
+
+    try:
+        device = torch.device(text)
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(f'must be cpu, cuda or cuda:NUMBER, not {text!r}') from error
+    number = torch.cuda.device_count()
+    if device.type == 'cuda' and (device.index or 0) >= number:
+        there = f'{number} GPU{"s"[: number > 1]}, cuda:0 first' if number else 'no GPU'
+        raise argparse.ArgumentTypeError(f'torch finds {there}, and so not {text}; `sipe-mmseg check` says more')
+    return text
 
 
 def _change(text: str) -> str:

@@ -7,12 +7,19 @@ threshold which suits the masks of these very images best: an upper bound, not a
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
-from .arguments import add_config_changes, add_model, command_parser, find_model, positive, read_config
+from .arguments import (
+    add_config_changes,
+    add_device,
+    add_drawn_images,
+    add_figures_file,
+    add_model,
+    command_parser,
+    find_model,
+    read_config,
+)
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
@@ -22,13 +29,10 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     parser.add_argument(
         '--methods', nargs='+', required=True, metavar='METHOD', help='methods of pytorch-grad-cam, such as GradCAM'
     )
-    parser.add_argument('--out', type=Path, required=True, help='folder for the pictures, one PNG for each image')
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument('--num', type=positive, default=8, help='number of images, from the first one on (default: 8)')
-    which.add_argument('--ids', nargs='+', metavar='ID', help='ids of the images')
+    which = add_drawn_images(parser)
     which.add_argument('--all', action='store_true', help='all images of the test data set')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='file for the figures')
-    parser.add_argument('--device', default='cpu', help='where to run the model, such as cuda (default: cpu)')
+    add_figures_file(parser)
+    add_device(parser)
     add_config_changes(parser)
     return parser.parse_args(words)
 
@@ -38,8 +42,10 @@ def main(words: Sequence[str], prog: str) -> int:
     args = parse_args(words, prog)
     path, checkpoint = find_model(args.config, args.checkpoint)
     config = read_config(path, args.cfg_options)
+    from mmengine.device import get_device
+
     from sipe_mmseg.apis.cam_comparison import compare_cams
-    from sipe_mmseg.datasets.atomic_write import atomic_write
+    from sipe_mmseg.datasets.atomic_write import write_json
 
     comparison = compare_cams(
         config,
@@ -48,12 +54,10 @@ def main(words: Sequence[str], prog: str) -> int:
         args.methods,
         num=None if args.all else args.num,
         image_ids=args.ids,
-        device=args.device,
+        device=args.device or get_device(),
     )
     if args.json is not None:
-        with atomic_write(args.json) as temporary:
-            content = {name: asdict(score) for name, score in comparison.scores.items()}
-            temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+        write_json(args.json, {name: asdict(score) for name, score in comparison.scores.items()})
     print(f'{args.out}: pictures of {comparison.num_images} images')
     if comparison.scores:
         print(f'mIoU at the best threshold, picked on the ground truth:\n{comparison.table()}')

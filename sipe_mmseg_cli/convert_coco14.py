@@ -7,7 +7,6 @@ order of their ids. A conversion that was interrupted goes on where it stopped.
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 from collections.abc import Sequence
@@ -25,6 +24,8 @@ SETTINGS_FILE = 'conversion.json'
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     """Read the command line."""
+    from sipe_mmseg.processors import num_processors
+
     parser = command_parser(prog, __doc__)
     parser.add_argument('instances', type=Path, help='instances_train2014.json or instances_val2014.json')
     parser.add_argument('out_dir', type=Path, help='folder for the masks')
@@ -41,14 +42,17 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
         help='crowds are background (default) or 255, which scoring ignores',
     )
     parser.add_argument(
-        '--workers', type=positive, default=os.cpu_count() or 1, help='processes (default: all processors)'
+        '--workers',
+        type=positive,
+        default=num_processors(),
+        help='processes (default: %(default)s, all processors that it may use)',
     )
     return parser.parse_args(words)
 
 
 def keep_settings(out_dir: Path, instances: Path, overlap: 'Overlap', crowds: 'Crowds') -> None:
     """Notes how the masks of a folder are made, and refuses to mix masks that are made in different ways."""
-    from sipe_mmseg.datasets.atomic_write import atomic_write
+    from sipe_mmseg.datasets.atomic_write import write_json
     from sipe_mmseg.datasets.json_files import load_json
     from sipe_mmseg.datasets.messages import shown
     from sipe_mmseg.datasets.result_folder import refuse_links
@@ -58,8 +62,7 @@ def keep_settings(out_dir: Path, instances: Path, overlap: 'Overlap', crowds: 'C
     refuse_links(out_dir)
     path = out_dir / SETTINGS_FILE
     if not path.exists():
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(settings, indent=2) + '\n', encoding='utf-8')
+        write_json(path, settings)
         return
     earlier = load_json(str(path))
     if earlier != settings:

@@ -10,24 +10,29 @@ scored: the difference to the label maps written along with them is what their s
 """
 
 import argparse
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
-from .arguments import add_config_changes, add_dataset, add_split, command_parser, load_dataset
+from .arguments import (
+    add_config_changes,
+    add_dataset,
+    add_figures_file,
+    add_ignore_unknown,
+    add_label_folder,
+    add_split,
+    command_parser,
+    load_dataset,
+)
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     """Read the command line."""
     parser = command_parser(prog, __doc__)
-    parser.add_argument('folder', type=Path, help='folder of label maps <image id>.png')
+    add_label_folder(parser)
     add_dataset(parser)
     add_split(parser)
     parser.add_argument('--cams', action='store_true', help='the folder holds CAM files <image id>.npz')
-    parser.add_argument(
-        '--ignore-unknown', action='store_true', help='leave pixels labelled 255 out; otherwise they are wrong'
-    )
-    parser.add_argument('--json', type=Path, metavar='FILE', help='file for the figures')
+    add_ignore_unknown(parser)
+    add_figures_file(parser)
     add_config_changes(parser)
     return parser.parse_args(words)
 
@@ -36,7 +41,7 @@ def main(words: Sequence[str], prog: str) -> int:
     """Score the folder and print the table."""
     args = parse_args(words, prog)
     dataset = load_dataset(args.dataset, args.split, args.cfg_options)
-    from sipe_mmseg.datasets.atomic_write import atomic_write
+    from sipe_mmseg.datasets.atomic_write import write_json
     from sipe_mmseg.engine.progress import Progress
     from sipe_mmseg.evaluation.label_scores import score_labels
 
@@ -46,6 +51,5 @@ def main(words: Sequence[str], prog: str) -> int:
         )
     print(f'{scores.table()}\n{scores.summary()}')
     if args.json is not None:
-        with atomic_write(args.json) as temporary:
-            temporary.write_text(json.dumps(scores.figures(), indent=2) + '\n', encoding='utf-8')
+        write_json(args.json, scores.figures())
     return 0

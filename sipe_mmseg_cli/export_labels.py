@@ -8,21 +8,15 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
-from .arguments import add_config_changes, add_dataset, add_split, command_parser, load_dataset
+from .arguments import add_config_changes, add_exchange, add_label_folder, command_parser, load_dataset
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     """Read the command line."""
-    from sipe_mmseg.engine.label_exchange import FORMATS
-
     parser = command_parser(prog, __doc__)
-    parser.add_argument('folder', type=Path, help='folder of label maps <image id>.png')
-    add_dataset(parser)
-    add_split(parser)
-    parser.add_argument('--format', required=True, choices=FORMATS, help='what to write')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder to write; it must be a new one')
+    add_label_folder(parser)
+    add_exchange(parser, 'write')
     parser.add_argument(
         '--shapes', choices=('polygon', 'mask'), default='polygon', help='of labelme (default: %(default)s)'
     )

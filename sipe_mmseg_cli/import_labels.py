@@ -12,19 +12,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arguments import add_config_changes, add_dataset, add_split, command_parser, load_dataset
+from .arguments import add_config_changes, add_exchange, command_parser, load_dataset
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     """Read the command line."""
-    from sipe_mmseg.engine.label_exchange import FORMATS
-
     parser = command_parser(prog, __doc__)
     parser.add_argument('source', type=Path, help="file of COCO or CVAT (also its zip), or folder of labelme's files")
-    add_dataset(parser)
-    add_split(parser)
-    parser.add_argument('--format', required=True, choices=FORMATS, help='what to read')
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder to write; it must be a new one')
+    add_exchange(parser, 'read')
     parser.add_argument('--base', type=Path, metavar='DIR', help='label maps of the images that are not in the source')
     add_config_changes(parser)
     return parser.parse_args(words)

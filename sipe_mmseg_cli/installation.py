@@ -68,6 +68,7 @@ def look_over_import() -> list[Finding]:
     try:
         import sipe_mmseg
         from sipe_mmseg.engine.config_lookup import shipped_configs, shipped_tools
+        from sipe_mmseg.processors import num_processors
     except Exception as error:  # whatever another package raises while it is imported
         return [
             Finding(
@@ -78,6 +79,7 @@ def look_over_import() -> list[Finding]:
         ]
     seconds = time.perf_counter() - start
     findings = [Finding(f'sipe_mmseg {sipe_mmseg.__version__}, imported in {seconds:.1f} s')]
+    findings.append(Finding(f'processors that may be used: {num_processors()}'))
     try:
         findings.append(Finding(f'configs in {shipped_configs()}, tools in {shipped_tools()}'))
     except FileNotFoundError as error:
@@ -96,12 +98,8 @@ def _torch() -> Iterator[Finding]:
     except Exception as error:
         yield Finding(f'import torch: {type(error).__name__}: {error}', 'problem', 'pip install torch torchvision')
         return
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     setting = os.environ.get('OMP_NUM_THREADS')
-    yield Finding(
-        f'{processors} processors; threads of torch: {torch.get_num_threads()}'
-        + (f' (OMP_NUM_THREADS={setting})' if setting else '')
-    )
+    yield Finding(f'threads of torch: {torch.get_num_threads()}' + (f' (OMP_NUM_THREADS={setting})' if setting else ''))
     if not torch.cuda.is_available():
         built = 'torch is built for CUDA, but finds none' if torch.version.cuda else 'torch is built without CUDA'
         yield Finding(f'no GPU: everything runs on the processors ({built})', 'note')

@@ -13,7 +13,17 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arguments import add_config_changes, add_model, add_split, command_parser, find_model, positive, read_config
+from .arguments import (
+    add_config_changes,
+    add_device,
+    add_model,
+    add_new_label_folder,
+    add_split,
+    command_parser,
+    find_model,
+    positive,
+    read_config,
+)
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
@@ -21,12 +31,11 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     parser = command_parser(prog, __doc__)
     add_model(parser)
     add_split(parser)
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the label maps')
+    add_new_label_folder(parser)
     parser.add_argument('--cams', type=Path, metavar='DIR', help='folder for CAM files (SIPE only)')
     parser.add_argument('--stride', type=positive, help='stride of the maps in CAM files (default: that of IRN, 4)')
     parser.add_argument('--no-tta', action='store_true', help='one scale, although the config has several')
-    parser.add_argument('--overwrite', action='store_true', help='remove files made with other settings first')
-    parser.add_argument('--device', help='such as cpu or cuda:1 (default: the GPU, if there is one)')
+    add_device(parser)
     parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch under torchrun')
     add_config_changes(parser)
     return parser.parse_args(words)

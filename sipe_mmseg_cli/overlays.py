@@ -10,19 +10,24 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arguments import add_config_changes, add_model, command_parser, find_model, positive, read_config
+from .arguments import (
+    add_config_changes,
+    add_device,
+    add_drawn_images,
+    add_model,
+    command_parser,
+    find_model,
+    read_config,
+)
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     """Read the command line."""
     parser = command_parser(prog, __doc__)
     add_model(parser)
-    parser.add_argument('--out', type=Path, required=True, help='folder for the pictures, one PNG for each image')
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument('--num', type=positive, default=8, help='number of images, from the first one on (default: 8)')
-    which.add_argument('--ids', nargs='+', metavar='ID', help='ids of the images')
+    add_drawn_images(parser)
     parser.add_argument('--gallery', type=Path, metavar='FILE', help='one picture of all of them as well (PNG)')
-    parser.add_argument('--device', default='cpu', help='where to run the model, such as cuda (default: cpu)')
+    add_device(parser)
     add_config_changes(parser)
     return parser.parse_args(words)
 
@@ -32,10 +37,18 @@ def main(words: Sequence[str], prog: str) -> int:
     args = parse_args(words, prog)
     path, checkpoint = find_model(args.config, args.checkpoint)
     config = read_config(path, args.cfg_options)
+    from mmengine.device import get_device
+
     from sipe_mmseg.visualization import draw_gallery
 
     panels = draw_gallery(
-        config, checkpoint, args.out, num=args.num, image_ids=args.ids, gallery=args.gallery, device=args.device
+        config,
+        checkpoint,
+        args.out,
+        num=args.num,
+        image_ids=args.ids,
+        gallery=args.gallery,
+        device=args.device or get_device(),
     )
     for panel in panels:
         print(panel, flush=True)

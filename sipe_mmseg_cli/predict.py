@@ -7,19 +7,16 @@
     %(prog)s sipe_r50_1xb16-5e_voc12aug-512x512 photos --weights sipe_r50_voc12.pth
 
 Label maps are PNGs of class indices in the colours of the data set, pictures show CAM, IS-CAM, seeds and label map side
-by side. Pictures without labels (--labels, --classes) are left to the classifier. One that cannot be read stops none of
-the others: it is named at the end, and the exit code is 1.
+by side. Pictures without labels (--labels, --classes) are left to the classifier. Of a folder, the files are taken that
+have a picture's suffix; folders below it are not. A picture that cannot be read stops none of the others: it is named
+at the end, and the exit code is 1.
 """
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .arguments import add_config_changes, command_parser, find_model, positive, read_config
-
-if TYPE_CHECKING:
-    from sipe_mmseg.apis import Prediction
+from .arguments import add_config_changes, add_device, command_parser, find_model, positive, read_config
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
@@ -41,7 +38,7 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     )
     parser.add_argument('--no-tta', action='store_true', help='one scale, although the config has several')
     parser.add_argument('--batch-size', type=positive, default=1, help='pictures of one size at a time (%(default)s)')
-    parser.add_argument('--device', help='such as cpu or cuda:1 (default: the GPU, if there is one)')
+    add_device(parser)
     parser.add_argument('--max-pixels', type=positive, help='refuse pictures of more pixels (default: 50 million)')
     parser.add_argument(
         '--working-pixels', type=positive, help='let the network see a smaller copy above this (default: 4.2 million)'
@@ -64,8 +61,12 @@ def main(words: Sequence[str], prog: str) -> int:
     if args.score_threshold is not None:
         config.merge_from_dict({'model.test_cfg.score_threshold': args.score_threshold})
     from sipe_mmseg.apis import SIPEInferencer
+    from sipe_mmseg.apis.image_source import given_images, left_out_line
     from sipe_mmseg.datasets.image_labels import read_label_file
 
+    given = [given_images(each) for each in args.inputs]
+    pictures = [picture for each in given for picture in each.images]
+    left_out = [path for each in given for path in each.left_out]
     limits = {name: getattr(args, name) for name in ('max_pixels', 'working_pixels', 'min_side')}
     inferencer = SIPEInferencer(
         config,
@@ -74,7 +75,6 @@ def main(words: Sequence[str], prog: str) -> int:
         show_progress=False,
         **{name: limit for name, limit in limits.items() if limit is not None},
     )
-    pictures = [picture for given in args.inputs for picture in pictures_of(given)]
     labels: Any = None
     if args.labels:
         # The reader's foreground indices begin with 0, class indices with the background.
@@ -97,29 +97,10 @@ def main(words: Sequence[str], prog: str) -> int:
     )
     done = 0
     for done, prediction in enumerate(predictions, start=1):
-        print(f'{done + len(failed)}/{len(pictures)} {describe(prediction)}', flush=True)
+        print(f'{done + len(failed)}/{len(pictures)} {prediction}', flush=True)
     print(f'{done} of {len(pictures)} pictures predicted' + (f', written to {args.out_dir}' if args.out_dir else ''))
+    if left_out:
+        print(left_out_line(left_out))
     if failed:
         print(f'{len(failed)} could not be predicted:', *failed.values(), sep='\n  ')
     return 1 if failed else 0
-
-
-def pictures_of(given: str) -> list[str]:
-    """The files of a folder, sorted, without hidden ones and without folders below it; anything else is itself.
-
-    Raises:
-        FileNotFoundError: If a folder has no files.
-    """
-    folder = Path(given)
-    if not folder.is_dir():
-        return [given]
-    files = sorted(str(path) for path in folder.iterdir() if path.is_file() and not path.name.startswith('.'))
-    if not files:
-        raise FileNotFoundError(f'{given}: has no files; folders below it are not looked into')
-    return files
-
-
-def describe(prediction: 'Prediction') -> str:
-    """A line about a picture: its classes, each with the classifier's score."""
-    found = ', '.join(f'{prediction.classes[index]} {prediction.scores[index - 1]:.2f}' for index in prediction.present)
-    return f'{prediction.source}: {found or "no object"}{" (labels given)" if prediction.labels_given else ""}'

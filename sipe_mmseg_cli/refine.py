@@ -8,35 +8,37 @@ IR labels are what IRN learns from: confident foreground, 0 for confident backgr
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arguments import add_config_changes, add_dataset, add_split, command_parser, load_dataset, positive
-
-
-def num_processors() -> int:
-    """Processors that this process may use, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+from .arguments import (
+    add_config_changes,
+    add_dataset,
+    add_new_label_folder,
+    add_split,
+    command_parser,
+    load_dataset,
+    positive,
+)
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     """Read the command line."""
     from sipe_mmseg.engine.label_refinement import BACKGROUND_SCALE, METHODS, crf_settings
+    from sipe_mmseg.processors import num_processors
 
     parser = command_parser(prog, __doc__)
     parser.add_argument('method', choices=METHODS, help='crf: label maps to label maps; ir: CAM files to IR labels')
     add_dataset(parser, 'config')
     parser.add_argument('source', type=Path, help='folder of label maps (crf) or CAM files (ir)')
     add_split(parser)
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the label maps')
+    add_new_label_folder(parser)
     parser.add_argument(
         '--jobs',
         type=positive,
         default=num_processors(),
-        help='images at a time (default: %(default)s, all processors)',
+        help='images at a time (default: %(default)s, all processors that it may use)',
     )
-    parser.add_argument('--overwrite', action='store_true', help='remove files made with other settings first')
     parser.add_argument(
         '--background-scale',
         type=float,

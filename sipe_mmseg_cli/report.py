@@ -19,13 +19,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .arguments import add_config_changes, add_dataset, add_split, command_parser, load_dataset, positive
+from .arguments import (
+    add_config_changes,
+    add_dataset,
+    add_ignore_unknown,
+    add_label_folder,
+    add_split,
+    command_parser,
+    load_dataset,
+    positive,
+)
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     """Read the command line."""
     parser = command_parser(prog, __doc__)
-    parser.add_argument('folder', type=Path, nargs='?', help='folder of label maps <image id>.png')
+    add_label_folder(parser, nargs='?')
     parser.add_argument('--run', type=Path, metavar='WORK_DIR', help='work directory of a training')
     add_dataset(parser, required=False)
     add_split(parser)
@@ -38,9 +47,7 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
         '--cam-dir', type=Path, metavar='DIR', help='CAM files of the same images, for the threshold curve and pictures'
     )
     parser.add_argument('--no-masks', action='store_true', help='statistics alone, although the data set names masks')
-    parser.add_argument(
-        '--ignore-unknown', action='store_true', help='leave pixels labelled 255 out; otherwise they are wrong'
-    )
+    add_ignore_unknown(parser)
     parser.add_argument(
         '--max-images',
         type=positive,

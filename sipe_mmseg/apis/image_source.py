@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
 import numpy.typing as npt
 
+from ..datasets.image_files import IMAGE_SUFFIXES, first_few
 from ..datasets.image_labels import foreground_indices
 
 ImageLabels = Sequence[str | int] | None
@@ -33,6 +34,55 @@ class ImageSource:
     image: Any
     file_name: str
     labels: npt.NDArray[np.int64] | None
+
+
+@dataclass(frozen=True)
+class Given:
+    """What an argument of a prediction stands for.
+
+    Attributes:
+        images: The images to predict, one by one.
+        left_out: Files of a folder that are no images by their names.
+    """
+
+    images: list[Any]
+    left_out: list[str]
+
+
+def given_images(inputs: Any) -> Given:
+    """The images of a list, of a folder, or the single one that is given.
+
+    Args:
+        inputs: A path, URL or BGR array; a list of these; or a folder, of which the files are taken whose names end as
+            those of images do (``IMAGE_SUFFIXES``), sorted, without hidden ones and those in folders below it.
+
+    Raises:
+        FileNotFoundError: If a folder has no images.
+    """
+    if isinstance(inputs, list | tuple):
+        return Given([as_path(image) for image in inputs], [])
+    inputs = as_path(inputs)
+    if not isinstance(inputs, str) or not os.path.isdir(inputs):
+        return Given([inputs], [])
+    files = sorted(str(path) for path in Path(inputs).iterdir() if path.is_file() and not path.name.startswith('.'))
+    images = [file for file in files if file.lower().endswith(IMAGE_SUFFIXES)]
+    if not images:
+        raise FileNotFoundError(
+            f'{inputs}: has no pictures, whose names end with {", ".join(IMAGE_SUFFIXES)} ({len(files)} other files); '
+            'folders below it are not looked into'
+        )
+    return Given(images, [file for file in files if file not in set(images)])
+
+
+def left_out_line(left_out: Sequence[str]) -> str:
+    """What to tell of the files of a folder that were left out; at least one."""
+    names = first_few(os.path.basename(path) for path in left_out)
+    number = (
+        '1 file is no picture by its name'
+        if len(left_out) == 1
+        else f'{len(left_out)} files are no pictures by their names'
+    )
+    return f'{number}, and left out: {names}'
 
 
 def image_sources(

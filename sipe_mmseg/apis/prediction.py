@@ -39,11 +39,13 @@ class Prediction:
     seeds: npt.NDArray[np.uint8]
     label_map: npt.NDArray[np.uint8]
 
+    def __str__(self) -> str:
+        present = ', '.join(f'{self.classes[index]} {self.scores[index - 1]:.2f}' for index in self.present)
+        return f'{self.source}: {present or "no object"}{" (labels given)" if self.labels_given else ""}'
+
     def __repr__(self) -> str:
         height, width = self.label_map.shape
-        present = ', '.join(f'{self.classes[index]} {self.scores[index - 1]:.2f}' for index in self.present)
-        origin = 'given' if self.labels_given else 'found'
-        return f'<Prediction {self.source}: {height} x {width} pixels, {origin}: {present or "no class"}>'
+        return f'<Prediction {self}, {height} x {width} pixels>'
 
     @property
     def cam_channels(self) -> tuple[str, ...]:
@@ -57,20 +59,26 @@ class Prediction:
 
 
 class Predictions(dict[str, Any]):
-    """``predictions`` and ``visualization`` as OpenMMLab's inferencers return them, and ``failed``.
+    """``predictions`` and ``visualization`` as OpenMMLab's inferencers return them, ``failed`` and ``left_out``.
 
     Both lists have an entry for each image that could be predicted, in the order of the inputs, one image alone
     included.
 
     Attributes:
         failed: Why an input could not be predicted, by its path, its URL or ``inputs[<place>]``.
+        left_out: Files of the folder that are no images by their names, and were not tried.
     """
 
     def __init__(
-        self, predictions: Sequence[Any], visualization: Sequence[npt.NDArray[np.uint8]], failed: dict[str, str]
+        self,
+        predictions: Sequence[Any],
+        visualization: Sequence[npt.NDArray[np.uint8]],
+        failed: dict[str, str],
+        left_out: Sequence[str] = (),
     ) -> None:
         super().__init__(predictions=list(predictions), visualization=list(visualization))
         self.failed = failed
+        self.left_out = list(left_out)
 
 
 def to_prediction(sample: SegDataSample, source: str, classes: Sequence[str]) -> Prediction:

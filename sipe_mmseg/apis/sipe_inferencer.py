@@ -40,7 +40,7 @@ from ..models import SIPESegmentor
 from ..models.prototypes import resize_bilinear
 from ..models.sipe_segmentor import resize_classes
 from ..visualization import prediction_panel
-from .image_source import ImageSource, Labels, as_path, image_sources
+from .image_source import Given, ImageSource, Labels, given_images, image_sources, left_out_line
 from .prediction import Predictions, to_prediction
 
 WORKING_PIXELS = 2048 * 2048
@@ -163,8 +163,9 @@ class SIPEInferencer(BaseInferencer):
         """Predict images. One that cannot be predicted stops none of the others: ``failed`` and the log name it.
 
         Args:
-            inputs: Path, URL, or array (H, W, 3) of uint8; a list of these; or a folder, of which all files that are
-                not hidden are taken, those in folders below it not.
+            inputs: Path, URL, or array (H, W, 3) of uint8; a list of these; or a folder, see
+                :func:`~sipe_mmseg.apis.image_source.given_images`: of its files those that are no images by their
+                names are left out, and named in ``left_out`` and the log.
             return_datasamples: Whether the predictions are mmseg's samples, as
                 :meth:`sipe_mmseg.models.SIPESegmentor.pack` fills them (on the CPU), instead of arrays.
             batch_size: Images in a batch, at most. Only images of the same size come together, so that none is padded.
@@ -190,15 +191,15 @@ class SIPEInferencer(BaseInferencer):
             message.
 
         Raises:
-            FileNotFoundError: If a folder has no files.
+            FileNotFoundError: If a folder has no images.
             TypeError: If ``labels`` has a wrong form.
             ValueError: If an argument has a wrong value, or a label is no class.
         """
         failed: dict[str, str] = {}
-        images = self._inputs_to_list(inputs)
+        given = given_images(inputs)
         done = list(
             self._predict(
-                images,
+                given.images,
                 failed,
                 return_datasamples=return_datasamples,
                 batch_size=batch_size,
@@ -213,9 +214,10 @@ class SIPEInferencer(BaseInferencer):
                 tta=tta,
             )
         )
-        _log_summary(len(done), len(images), failed)
+        _log_summary(len(done), given, failed)
         done.sort(key=lambda row: row[0])
-        return Predictions([row[1] for row in done], [picture for row in done for picture in row[2]], failed)
+        pictures = [picture for row in done for picture in row[2]]
+        return Predictions([row[1] for row in done], pictures, failed, given.left_out)
 
     def stream(self, inputs: Any, failed: dict[str, str], **options: Any) -> Iterator[Any]:
         """Predict images one after the other and keep none: for more of them than there is memory.
@@ -261,7 +263,7 @@ class SIPEInferencer(BaseInferencer):
         if tta and self.tta_model is None:
             raise ValueError(f'{_name(self.cfg)}: tta=True needs tta_model and tta_pipeline in the config')
         tta = self.tta_model is not None if tta is None else tta
-        images = self._inputs_to_list(inputs)
+        images = given_images(inputs).images
         sources = image_sources(images, labels, self.classes, self.num_arrays)
         self.num_arrays += sum(not isinstance(image, str) for image in images)
         folders = {name: Path(out_dir, name) if out_dir else None for name in (img_out_dir, pred_out_dir)}
@@ -398,19 +400,8 @@ class SIPEInferencer(BaseInferencer):
         return dict(predictions=predictions, visualization=list(visualization))
 
     def _inputs_to_list(self, inputs: Any) -> list[Any]:
-        """Inputs as a list; the files of a folder sorted, without hidden ones."""
-        if isinstance(inputs, list | tuple):
-            return [as_path(image) for image in inputs]
-        inputs = as_path(inputs)
-        if isinstance(inputs, str) and _address_problem(inputs) is not None:
-            return [inputs]
-        images: list[Any] = super()._inputs_to_list(inputs)
-        if not isinstance(inputs, str) or images == [inputs]:
-            return images
-        images = sorted(image for image in images if not os.path.basename(image).startswith('.'))
-        if not images:
-            raise FileNotFoundError(f'{inputs}: has no files; folders below it are not looked into')
-        return images
+        """Inputs as a list, for whoever calls MMEngine's own methods."""
+        return given_images(inputs).images
 
     def _init_model(self, cfg: Any, weights: str | None, device: str = 'cpu') -> nn.Module:
         """The model object that was given, as it is, or a new one."""
@@ -620,12 +611,12 @@ def _out_of_memory(source: ImageSource, image: ByteImage) -> str:
     )
 
 
-def _log_summary(done: int, total: int, failed: dict[str, str]) -> None:
-    if not failed:
-        print_log(f'{done} of {total} images predicted', 'current')
-        return
-    lines = list(failed.values())[:SHOWN_PROBLEMS]
+def _log_summary(done: int, given: Given, failed: dict[str, str]) -> None:
+    total = len(given.images)
+    lines = [f'{done} of {total} images predicted' + (f', {total - done} failed:' if failed else '')]
+    lines += list(failed.values())[:SHOWN_PROBLEMS]
     if len(failed) > SHOWN_PROBLEMS:
         lines.append(f'... and {len(failed) - SHOWN_PROBLEMS} more, all of them in .failed of the result')
-    text = '\n  '.join([f'{done} of {total} images predicted, {total - done} failed:', *lines])
-    print_log(text, 'current', level=logging.WARNING)
+    if given.left_out:
+        lines.append(left_out_line(given.left_out))
+    print_log('\n  '.join(lines), 'current', level=logging.WARNING if failed else logging.INFO)

@@ -1,12 +1,14 @@
 """Files and folders that appear complete or not at all."""
 
 import errno
+import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 _TEMPORARY_NAME = re.compile(r'\..+\.(\d+)\.tmp')
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -45,6 +47,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
             f'no space left in {target.parent} for {target.name}: free some, or name a folder on another disk. '
             'The files that are there are complete, and the same command goes on with the rest',
         ) from error
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write a JSON file for people and programs; errors as of :func:`atomic_write`."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:

@@ -181,7 +181,7 @@ def _runs_mask(runs: Mapping[str, Any], height: int, width: int) -> npt.NDArray[
         counts = decompress(counts)
     elif not isinstance(counts, list):
         raise ValueError(f'runs must have a list of counts or a text, not {shown(counts)}')
-    if runs.get('size') != [height, width]:
+    if runs.get('size') not in ([height, width], (height, width)):
         raise ValueError(f'runs have size {shown(runs.get("size"))}, but the image has [{height}, {width}]')
     mask: npt.NDArray[np.bool_] = from_run_lengths(counts, height * width).reshape(width, height).T
     return mask

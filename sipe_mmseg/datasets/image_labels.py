@@ -254,8 +254,11 @@ def coco_class_names(path: str, content: Any) -> tuple[str, ...]:
         path: The file, for errors.
         content: What is in the file.
     """
-    names = {item['id']: item['name'] for item in _coco_records(path, content, 'categories', 'id', 'name')}
-    return ('background', *(names[category_id] for category_id in _category_ids(path, content)))
+    records = _coco_records(path, content, 'categories', id=_NUMBER, name=_TEXT)
+    names = {item['id']: item['name'] for item in records}
+    if len(names) < len(records):
+        raise ValueError(f'{path}: two categories have the same id')
+    return ('background', *(names[category_id] for category_id in sorted(names)))
 
 
 def coco_images(path: str, content: Any) -> dict[Any, dict[str, Any]]:
@@ -266,7 +269,7 @@ def coco_images(path: str, content: Any) -> dict[Any, dict[str, Any]]:
     """
     images: dict[Any, dict[str, Any]] = {}
     names: set[str] = set()
-    for image in _coco_records(path, content, 'images', 'id', 'file_name'):
+    for image in _coco_records(path, content, 'images', id=_ID, file_name=_TEXT):
         for key, known in (('id', images), ('file_name', names)):
             if image[key] in known:
                 raise ValueError(f'{path}: two images have the {key} {shown(image[key])}')
@@ -284,8 +287,9 @@ def coco_annotations(path: str, content: Any) -> Iterator[tuple[dict[str, Any], 
         ValueError: If an annotation is incomplete or names an image or a category that the file does not list.
     """
     images = coco_images(path, content)
-    class_index = {category_id: place for place, category_id in enumerate(_category_ids(path, content), start=1)}
-    for annotation in _coco_records(path, content, 'annotations', 'image_id', 'category_id'):
+    category_ids = sorted(item['id'] for item in _coco_records(path, content, 'categories', id=_NUMBER))
+    class_index = {category_id: position for position, category_id in enumerate(category_ids, start=1)}
+    for annotation in _coco_records(path, content, 'annotations', image_id=_ID, category_id=_NUMBER):
         for key, known, what in (('image_id', images, 'images'), ('category_id', class_index, 'categories')):
             if annotation[key] not in known:
                 raise ValueError(
@@ -327,29 +331,26 @@ class _Object(list[tuple[str, Any]]):
     """The key-value pairs of a JSON object, repeated keys included."""
 
 
-def _coco_records(path: str, content: Any, name: str, *keys: str) -> list[dict[str, Any]]:
-    """The list ``name`` of a COCO file, once it is sure that every entry has ``keys``, ids and names."""
+_Kind = tuple[str, tuple[type, ...]]  # what to call a value in an error, and what it is
+_TEXT: _Kind = ('a text', (str,))
+_NUMBER: _Kind = ('a number', (int, float))
+_ID: _Kind = ('a number or a text', (int, float, str))
+
+
+def _coco_records(path: str, content: Any, name: str, /, **kinds: _Kind) -> list[dict[str, Any]]:
+    """The list ``name`` of a COCO file, once it is sure that every entry has the keys, with values of their kinds."""
     records = content.get(name) if isinstance(content, Mapping) else None
     if not isinstance(records, list):
         raise ValueError(f"{path}: has no list {name!r}, as COCO's instances files do")
     for position, record in enumerate(records):
-        for key in keys:
+        for key, (kind, types) in kinds.items():
             if not isinstance(record, Mapping) or key not in record:
                 raise ValueError(f'{path}: entry {position} of {name!r} has no {key!r}')
-            if not isinstance(record[key], str if key.endswith('name') else int | str):
-                right = 'a text' if key.endswith('name') else 'a whole number'
+            if not isinstance(record[key], types):
                 raise ValueError(
-                    f'{path}: entry {position} of {name!r} has the {key} {shown(record[key])}; it should be {right}'
+                    f'{path}: entry {position} of {name!r} has the {key} {shown(record[key])}, which must be {kind}'
                 )
     return records
-
-
-def _category_ids(path: str, content: Any) -> list[Any]:
-    """The ids of the categories of a COCO file in their order."""
-    ids = [item['id'] for item in _coco_records(path, content, 'categories', 'id')]
-    if len({type(each) for each in ids}) > 1 or len(set(ids)) < len(ids):
-        raise ValueError(f'{path}: the ids of its categories should be different whole numbers, not {shown(ids)}')
-    return sorted(ids)
 
 
 def _wrong_name(name: str, classes: Sequence[str]) -> str:

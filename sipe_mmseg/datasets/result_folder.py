@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .atomic_write import atomic_write, remove_leftovers
+from .atomic_write import remove_leftovers, write_json
 from .image_files import first_few, list_files
 from .json_files import is_deep, load_json
 from .messages import short, shown
@@ -124,8 +124,7 @@ class ResultFolder:
             )
         for result in results:
             (self.root / result).unlink()
-        with atomic_write(self.root / SETTINGS_FILE) as temporary:
-            temporary.write_text(json.dumps(wanted, indent=2) + '\n', encoding='utf-8')
+        write_json(self.root / SETTINGS_FILE, wanted)
 
 
 def refuse_links(root: str | os.PathLike[str]) -> None:

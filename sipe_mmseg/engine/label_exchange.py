@@ -12,7 +12,7 @@ from mmseg.datasets import BaseSegDataset
 
 from .. import __version__
 from ..datasets.atomic_write import atomic_write
-from ..datasets.image_files import first_few, image_size, list_files
+from ..datasets.image_files import IMAGE_SUFFIXES, first_few, image_size, list_files
 from ..datasets.label_files import read_label_png, write_label_png
 from ..datasets.palette import voc_palette
 from ..datasets.result_folder import ResultFolder, file_digest, image_id, source_settings
@@ -60,9 +60,8 @@ def export_labels(
         FileExistsError: If the folder to write has something in it.
         ValueError: If a label map does not fit its image; the message names it.
     """
-    out = Path(out_dir)
     _check_format(format)
-    _check_empty(out)
+    out = _empty_folder(out_dir)
     source = ResultFolder(Path(labels_dir), '.png')
     source.require(image_ids(dataset))
     classes = tuple(dataset.metainfo['classes'])
@@ -85,7 +84,7 @@ def export_labels(
             (folder / 'labels.txt').write_text(''.join(f'{name}\n' for name in drawn_names(classes)), encoding='utf-8')
             for info, labels in images:
                 path = ResultFolder(folder, '.json').path(image_id(info))
-                place = out.absolute() / path.relative_to(folder).parent
+                place = out / path.relative_to(folder).parent
                 to_image = Path(os.path.relpath(os.path.abspath(info['img_path']), place))
                 content = json.dumps(labelme_content(to_image.as_posix(), labels, classes, shapes, tolerance), indent=2)
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +123,7 @@ def import_labels(
     """
     _check_format(format)
     path, fallback = _source_file(format, Path(source)), None if base is None else ResultFolder(Path(base), '.png')
-    _check_empty(Path(out_dir))
+    out = _empty_folder(out_dir)
     infos = dict(zip(image_ids(dataset), (dataset.get_data_info(index) for index in range(len(dataset))), strict=True))
     classes, palette = tuple(dataset.metainfo['classes']), _palette(dataset)
     names = list_files(path, ('.json',)) if format == 'labelme' else []
@@ -136,7 +135,7 @@ def import_labels(
         'dataset': dataset_settings(dataset),
     }
     drawings = _labelme_drawings(path, names) if format == 'labelme' else _READERS[format](str(path))
-    with Progress(len(infos)) as progress, atomic_write(out_dir) as folder:
+    with Progress(len(infos)) as progress, atomic_write(out) as folder:
         target = ResultFolder(folder, '.png')
         target.start(settings)
         drawn: set[str] = set()
@@ -191,9 +190,14 @@ def _check_format(format: str) -> None:
         raise ValueError(f'format must be one of {", ".join(FORMATS)}, not {format!r}')
 
 
-def _check_empty(out: Path) -> None:
+def _empty_folder(out_dir: str | Path) -> Path:
+    """The folder to write; what a link leads to."""
+    out = Path(os.path.realpath(out_dir))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f'{out}: exists already, perhaps with the work of a person in it; name another folder')
+        raise FileExistsError(
+            f'{out_dir}: exists already, perhaps with the work of a person in it; name another folder'
+        )
+    return out
 
 
 def _palette(dataset: BaseSegDataset) -> Any:
@@ -219,19 +223,23 @@ def _image_name(dataset: BaseSegDataset, info: Mapping[str, Any]) -> str:
 def _by_name(dataset: BaseSegDataset, infos: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
     """Image ids by what a file may call them: id, path, or file name; None where that is the name of several."""
     known: dict[str, str | None] = {}
-    for name in infos:
-        known[PurePosixPath(name).name] = None if PurePosixPath(name).name in known else name
     for name, info in infos.items():
-        known[name] = known[PurePosixPath(_image_name(dataset, info)).with_suffix('').as_posix()] = name
+        for key in {PurePosixPath(name).name, PurePosixPath(_image_name(dataset, info)).name}:
+            known[key] = None if key in known else name
+    for name, info in infos.items():
+        path = PurePosixPath(_image_name(dataset, info))
+        known[name] = known[str(path)] = known[str(path.with_suffix(''))] = name
     return known
 
 
 def _find(name: str, known: Mapping[str, str | None]) -> str | None:
+    """Id of the image that a file calls ``name``, with any suffix of images or none; other dots are part of it."""
     path = PurePosixPath(name.replace('\\', '/'))
-    for key in (str(path), os.path.splitext(path)[0], path.name, path.stem):
-        if known.get(key) is not None:
-            return known[key]
-    return None
+    keys = [str(path), path.name]
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        keys[1:1] = [str(path.with_suffix(''))]
+        keys.append(path.stem)
+    return next((found for key in keys if (found := known.get(key)) is not None), None)
 
 
 def _source_file(format: str, source: Path) -> Path:

@@ -23,7 +23,7 @@ from typing import Any, TypeGuard
 
 from mmengine.config import Config
 
-from ..datasets.atomic_write import atomic_write
+from ..datasets.atomic_write import atomic_write, write_json
 from ..datasets.json_files import is_deep, load_json
 from ..datasets.messages import short, shown
 from ..datasets.result_folder import changed_settings, file_digest
@@ -363,8 +363,7 @@ class Pipeline:
 
     def write_summary(self) -> None:
         """Write ``summary.json`` and ``summary.md``."""
-        with atomic_write(self.work_dir / 'summary.json') as temporary:
-            temporary.write_text(json.dumps(self.summary(), indent=2) + '\n')
+        write_json(self.work_dir / 'summary.json', self.summary())
         with atomic_write(self.work_dir / 'summary.md') as temporary:
             temporary.write_text(self.table() + '\n')
 
@@ -417,8 +416,7 @@ class Pipeline:
             made_with=self._fingerprints[stage.name],
             configs={path: self._config(path, stage) for path in self._config_paths(stage)},
         )
-        with atomic_write(self._record_path(stage)) as temporary:
-            temporary.write_text(json.dumps(record, indent=2) + '\n')
+        write_json(self._record_path(stage), record)
 
     def _record_path(self, stage: Stage) -> Path:
         return self.work_dir / 'stages' / f'{stage.name}.json'

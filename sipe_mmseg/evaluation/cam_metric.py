@@ -17,14 +17,13 @@ from torch import Tensor
 from ..datasets.label_files import write_label_png
 from .confusion import (
     average_precision,
-    confusion_at_thresholds,
     confusion_matrix,
     false_negative_rate,
     false_positive_rate,
     iou_per_class,
     nan_mean,
-    threshold_histogram,
 )
+from .threshold_curve import THRESHOLDS, ThresholdCurve
 
 _NOTHING_LOST = 'A checkpoint saved before is safe: mend the mask, then score with tools/test.py'
 
@@ -66,7 +65,7 @@ class CAMMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        curve = [step / 100 for step in range(100)] if thresholds is None else [float(t) for t in thresholds]
+        curve = THRESHOLDS if thresholds is None else [float(t) for t in thresholds]
         self.cam_threshold = cam_threshold
         self.thresholds = sorted({*curve, cam_threshold})
         self.ignore_index = ignore_index
@@ -83,6 +82,7 @@ class CAMMetric(BaseMetric):
         self.num_images = 0
         self.num_unlabelled = 0
         self._counts: dict[str, Tensor] = {}
+        self._curve: ThresholdCurve | None = None
         # One growing buffer each: small arrays that stay, one for each image, keep the heap from ever shrinking.
         self._scores, self._labels = array('f'), array('B')
 
@@ -110,17 +110,10 @@ class CAMMetric(BaseMetric):
                 continue
             truth = self._truth(sample, prediction)
             classes, maps = sample['present']['classes'], sample['localization']
-            counts = self._zero_counts(truth.device) if not self._counts else self._counts
+            counts, curve = self._counting(truth.device)
             counts['is_cam'] += confusion_matrix(prediction, truth, num_classes, self.ignore_index)
             counts['seeds'] += confusion_matrix(maps['seeds'][0], truth, num_classes, self.ignore_index)
-            if len(classes):
-                thresholds = torch.tensor(self.thresholds, device=truth.device)
-                counts['curve'][:, classes] += threshold_histogram(
-                    maps['cam'], classes, truth, thresholds, num_classes, self.ignore_index
-                )
-            else:
-                counts['curve'][0, 0] += confusion_matrix(prediction, truth, num_classes, self.ignore_index).sum(dim=1)
-            self._counts = counts
+            curve.add(maps['cam'], classes, truth)
             if given:
                 self._scores.extend(sample['present']['scores'].float().tolist())
                 self._labels.extend((sample['image_labels']['multi_hot'] > 0).tolist())
@@ -153,41 +146,41 @@ class CAMMetric(BaseMetric):
             )
         metrics: dict[str, float] = {}
         if not self.format_only:
-            counts = self._counts or self._zero_counts('cpu')
-            for value in counts.values():
+            counts, curve = self._counting('cpu')
+            for value in (*counts.values(), curve.histogram):
                 all_reduce(value)
             shape = (-1, len(self.dataset_meta['classes']) - 1)
             scores = np.concatenate([np.array(part[2], np.float32) for part in parts]).reshape(shape)
             labels = np.concatenate([np.array(part[3], bool) for part in parts]).reshape(shape)
-            results = {name: value.cpu().numpy() for name, value in counts.items()}
-            metrics = self.compute_metrics(dict(results, scores=scores, labels=labels))
+            matrices = {name: value.cpu().numpy() for name, value in counts.items()}
+            metrics = self.compute_metrics(dict(matrices, curve=curve, scores=scores, labels=labels))
         if self.output_dir is not None:
             print_log(f'Label maps of IS-CAM are in {self.output_dir}', logger)
         self._reset()
         prefix = f'{self.prefix}/' if self.prefix else ''
         return {f'{prefix}{name}': value for name, value in metrics.items()}
 
-    def compute_metrics(self, results: dict[str, np.ndarray]) -> dict[str, float]:
+    def compute_metrics(self, results: dict[str, Any]) -> dict[str, float]:
         """Turn the summed counts into figures and log the tables.
 
         Args:
-            results: Confusion matrices ``is_cam`` and ``seeds``, the ``curve``'s histogram, and the classifier's
+            results: Confusion matrices ``is_cam`` and ``seeds``, the ``curve`` of the general CAM, and the classifier's
                 ``scores`` and the ``labels`` (N, K) of the images that have labels.
 
         Returns:
-            Figures by name, in %.
+            Figures by name, in %; NaN for a figure of nothing.
         """
-        is_cam, scores, curve = results['is_cam'], results['scores'], confusion_at_thresholds(results['curve'])
-        curve_miou = [nan_mean(row) for row in iou_per_class(curve)]
-        best = int(np.nanargmax(curve_miou))
+        is_cam, scores = results['is_cam'], results['scores']
+        confusions, curve_miou = results['curve'].confusions(), results['curve'].miou().tolist()
+        best = results['curve'].best_place() or 0
         fixed = self.thresholds.index(self.cam_threshold)
         false_positive, false_negative = false_positive_rate(is_cam), false_negative_rate(is_cam)
         columns = {
             'IS-CAM': iou_per_class(is_cam),
             'FP': false_positive,
             'FN': false_negative,
-            f'CAM@{self.cam_threshold:g}': iou_per_class(curve[fixed]),
-            'CAM best': iou_per_class(curve[best]),
+            f'CAM@{self.cam_threshold:g}': iou_per_class(confusions[fixed]),
+            'CAM best': iou_per_class(confusions[best]),
             'seeds': iou_per_class(results['seeds']),
         }
         metrics = {
@@ -247,11 +240,12 @@ class CAMMetric(BaseMetric):
             )
         return truth
 
-    def _zero_counts(self, device: torch.device | str) -> dict[str, Tensor]:
+    def _counting(self, device: torch.device | str) -> tuple[dict[str, Tensor], ThresholdCurve]:
+        """The counts so far; where there are none, zeros on a device."""
         num_classes = len(self.dataset_meta['classes'])
-        shapes = {
-            'is_cam': (num_classes, num_classes + 1),
-            'seeds': (num_classes, num_classes + 1),
-            'curve': (len(self.thresholds) + 1, num_classes, num_classes),
-        }
-        return {name: torch.zeros(shape, dtype=torch.int64, device=device) for name, shape in shapes.items()}
+        if not self._counts:
+            shape = (num_classes, num_classes + 1)
+            self._counts = {name: torch.zeros(shape, dtype=torch.int64, device=device) for name in ('is_cam', 'seeds')}
+        if self._curve is None:
+            self._curve = ThresholdCurve(num_classes, self.thresholds, self.ignore_index, device)
+        return self._counts, self._curve

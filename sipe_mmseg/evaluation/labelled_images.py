@@ -15,6 +15,7 @@ from mmseg.datasets import BaseSegDataset
 from ..datasets.cam_files import CAMFile, read_cam
 from ..datasets.label_files import read_label_png
 from ..datasets.result_folder import ResultFolder, image_id
+from ..processors import num_processors
 
 _PART = 16  # images a thread reads at a time
 
@@ -124,7 +125,7 @@ class LabelledImages:
         """
         chosen = range(len(self)) if indices is None else indices
         parts = [chosen[start : start + _PART] for start in range(0, len(chosen), _PART)]
-        with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        with ThreadPoolExecutor(threads or num_processors()) as pool:
             yield from chain.from_iterable(pool.map(lambda part: [function(self[index]) for index in part], parts))
 
 

@@ -6,6 +6,10 @@ grid of cells (stride 16 in the paper). Nothing here knows about registries, con
 Source: Chen, Yang, Lai, Xie, "Self-supervised Image-specific Prototype Exploration for Weakly Supervised Semantic
 Segmentation", CVPR 2022, sections 3.1 to 3.3. Where the published code differs from the paper, the default is
 the code's.
+
+Whatever squares or sums features does so in float32 at least, whose range such sums need: features in half precision
+come back as float32. The scale of features does not matter up to 1e15; from 1e18 on their squares leave float32, and
+they count as dead.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +28,11 @@ COSINE_EPS = 1e-8
 TILE_CELLS = {'cpu': 256, 'cuda': 4096}
 """Side of the tiles in which similarities of all cells with all cells are made, by device: 256 KiB in float32, which a
 processor's cache holds, or 64 MiB."""
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Half precision becomes float32; the rest is left alone."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def normalize_by_max(maps: Tensor, eps: float = EPS) -> Tensor:
@@ -89,7 +98,7 @@ def norm_over_channels(features: Tensor, dim: int = 1) -> Tensor:
     The root of a sum of squares: a third to a tenth of the time of ``torch.linalg.vector_norm`` along a dimension that
     is not the last.
     """
-    squared = features.square().sum(dim=dim, keepdim=True)
+    squared = at_least_float32(features).square().sum(dim=dim, keepdim=True)
     return squared.clamp_min(torch.finfo(squared.dtype).tiny).sqrt()
 
 
@@ -111,6 +120,7 @@ def soft_iou(features: Tensor, maps: Tensor, eps: float = EPS, tile: int | None 
     Returns:
         (N, C, h, w); 0 where a dead feature meets an empty map (0 / 0).
     """
+    features, maps = at_least_float32(features), at_least_float32(maps)
     tile = tile or TILE_CELLS.get(features.device.type, TILE_CELLS['cuda'])
     similarity = torch.empty_like(maps, memory_format=torch.contiguous_format)
     for image, image_maps, found in zip(features.flatten(2), maps.flatten(2), similarity.flatten(2), strict=True):
@@ -191,8 +201,7 @@ def hierarchical_feature(
     resized = []
     for single, project in zip(reversed(maps), reversed(projections), strict=True):  # what takes most memory first
         cells, taps = single if isinstance(single, ReadMap) else read_map(single, size)
-        projection = project(cells)
-        projection = projection if projection.dtype == torch.float64 else projection.float()
+        projection = at_least_float32(project(cells))
         unit = projection / (norm_over_channels(projection) + eps)
         resized.append(resize_bilinear(unit, size) if taps is None else taps.add(unit))
     return torch.cat(resized[::-1], dim=1)
@@ -269,7 +278,7 @@ def image_specific_prototypes(features: Tensor, seeds: Tensor) -> Tensor:
     Returns:
         (N, C, D); a class without seeds has a zero prototype.
     """
-    features, seeds = features.flatten(2), seeds.flatten(2)
+    features, seeds = at_least_float32(features.flatten(2)), at_least_float32(seeds.flatten(2))
     return torch.bmm(seeds, features.transpose(1, 2)) / features.shape[2]
 
 
@@ -284,7 +293,7 @@ def image_specific_cams(features: Tensor, prototypes: Tensor, eps: float = COSIN
     Returns:
         (N, C, h, w) in [0, 1]; a zero prototype gives a zero map.
     """
-    size, features = features.shape[-2:], features.flatten(2)
-    projected = torch.bmm(F.normalize(prototypes, dim=2, eps=eps), features)
+    size, features = features.shape[-2:], at_least_float32(features.flatten(2))
+    projected = torch.bmm(F.normalize(at_least_float32(prototypes), dim=2, eps=eps), features)
     maps: Tensor = (projected / norm_over_channels(features).clamp_min(eps)).relu().unflatten(2, size)
     return maps

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from .pixel_pairs import at_pairs, half_disc, path
 
+LARGEST = 1e30
+"""Larger activations are refused: in float32, whose largest number is 3e38, sums over a walk could become infinite."""
+
 Link = tuple[int, Tensor]
 """How far the second pixels of some pairs lie behind the first ones when the map is one row, and the pairs' weights."""
 
@@ -50,8 +53,8 @@ def random_walk(
 
     Raises:
         TypeError: If the tensors are not both float32 or both float64.
-        ValueError: If shapes or devices do not fit, the boundary leaves [0, 1], the activation is not finite, or a
-            number is out of range.
+        ValueError: If shapes or devices do not fit, the boundary leaves [0, 1], the activation is not finite or beyond
+            :data:`LARGEST`, or a number is out of range.
     """
     _check(activation, boundary, beta, exp_times, tolerance)
     coefficients = chebyshev_coefficients(2**exp_times, tolerance)
@@ -105,8 +108,12 @@ def _check(activation: Tensor, boundary: Tensor, beta: float, exp_times: int, to
     low, high = (float(value) for value in torch.aminmax(boundary))
     if not (low >= 0 and high <= 1):
         raise ValueError(f'boundary has values from {low} to {high}: they must be in [0, 1], as after a sigmoid')
-    if not bool(torch.isfinite(activation).all()):
-        raise ValueError('activation has values that are infinite or not a number')
+    low, high = (float(value) for value in torch.aminmax(activation))
+    if not -LARGEST <= low <= high <= LARGEST:
+        raise ValueError(
+            f'activation has values from {low} to {high}: they must be numbers in [-{LARGEST:g}, {LARGEST:g}], '
+            'so that sums of them stay finite'
+        )
     if not beta > 0:
         raise ValueError(f'beta must be larger than 0, not {beta}')
     if not isinstance(exp_times, int) or exp_times < 0:

@@ -9,18 +9,17 @@ import mmcv
 import numpy as np
 import torch
 from mmseg.datasets import BaseSegDataset
+from torch import Tensor
 
 from ..datasets.cam_files import resize_cam
 from ..datasets.palette import voc_palette
-from ..evaluation.confusion import confusion_at_thresholds, iou_per_class, nan_mean, threshold_histogram
+from ..evaluation.confusion import iou_per_class, nan_mean
 from ..evaluation.label_scores import LabelScores, image_confusion
 from ..evaluation.labelled_images import LabelledImage, LabelledImages
+from ..evaluation.threshold_curve import ThresholdCurve
 from ..visualization.overlays import blend_heat
-from .label_report import ImageFigures, LabelReport, ThresholdCurve, Tile
+from .label_report import ImageFigures, LabelReport, Tile
 from .thumbnails import image_thumbnail, image_uri, label_thumbnail, labels_uri
-
-THRESHOLDS = tuple(step / 100 for step in range(100))
-"""Thresholds of the curve, those of :class:`~sipe_mmseg.evaluation.CAMMetric`."""
 
 
 def collect_label_report(
@@ -64,9 +63,9 @@ def collect_label_report(
     pixels, labelled = np.zeros((2, num_classes + 1), np.int64)
     true_images = np.zeros(num_classes, np.int64)
     confusion = np.zeros((num_classes, num_classes + 1), np.int64)
-    histogram = np.zeros((len(THRESHOLDS) + 1, num_classes, num_classes), np.int64)
+    curve = ThresholdCurve(num_classes)
     figures = []
-    counted = images.map(lambda image: _Counts.of(image, num_classes), threads=threads)
+    counted = images.map(lambda image: _Counts.of(image, curve), threads=threads)
     for index, counts in enumerate(counted):
         pixels += counts.pixels
         labelled += counts.pixels > 0
@@ -74,8 +73,7 @@ def collect_label_report(
             confusion += counts.confusion
             true_images += counts.confusion.sum(axis=1) > 0
         if counts.curve is not None:
-            present, values = counts.curve
-            histogram[:, present] += values
+            curve.add_counts(*counts.curve)
         figures.append(counts.figures(index, images.classes, ignore_unknown))
         on_images(1)
 
@@ -96,17 +94,11 @@ def collect_label_report(
         images=labelled,
         true_images=true_images if images.has_masks else None,
         scores=LabelScores(images.classes, len(images), confusion, ignore_unknown) if images.has_masks else None,
-        curve=threshold_curve(histogram) if images.has_masks and has_cams else None,
+        curve=curve if images.has_masks and has_cams else None,
         shown=tuple(zip(shown, tiles, strict=True)),
         selection=selection,
         settings=images.folder.settings(),
     )
-
-
-def threshold_curve(histogram: np.ndarray) -> ThresholdCurve:
-    """The curve of :func:`~sipe_mmseg.evaluation.confusion.threshold_histogram` counts (T + 1, C, C)."""
-    miou = (nan_mean(row) for row in iou_per_class(confusion_at_thresholds(histogram)))
-    return ThresholdCurve(THRESHOLDS, tuple(None if np.isnan(value) else 100 * value for value in miou))
 
 
 def select_images(figures: Sequence[ImageFigures], max_images: int, scored: bool) -> tuple[list[ImageFigures], str]:
@@ -140,19 +132,20 @@ def select_images(figures: Sequence[ImageFigures], max_images: int, scored: bool
 
 @dataclass(frozen=True)
 class _Counts:
-    """Counts of one image; ``curve`` has the class indices and the histogram (T + 1, n, C) of its CAM file."""
+    """Counts of one image; ``curve`` are those of the foreground maps of its CAM file."""
 
     image_id: str
     pixels: np.ndarray
     confusion: np.ndarray | None
-    curve: tuple[np.ndarray, np.ndarray] | None
+    curve: tuple[Tensor, Tensor] | None
 
     @classmethod
-    def of(cls, image: LabelledImage, num_classes: int) -> '_Counts':
+    def of(cls, image: LabelledImage, curve: ThresholdCurve) -> '_Counts':
+        num_classes = curve.num_classes
         pixels = np.bincount(np.minimum(image.labels, num_classes).ravel(), minlength=num_classes + 1)
         if image.truth is None:
             return cls(image.image_id, pixels, None, None)
-        return cls(image.image_id, pixels, image_confusion(image, num_classes), _curve_counts(image, num_classes))
+        return cls(image.image_id, pixels, image_confusion(image, num_classes), _curve_counts(image, curve))
 
     def figures(self, index: int, classes: tuple[str, ...], ignore_unknown: bool) -> ImageFigures:
         shares = 100 * self.pixels / self.pixels.sum()
@@ -166,22 +159,14 @@ class _Counts:
         return ImageFigures(index, self.image_id, None if np.isnan(score) else 100 * score, unknown, by_class)
 
 
-def _curve_counts(image: LabelledImage, num_classes: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """The histogram of the foreground maps of an image's CAM file, at the image's size."""
+def _curve_counts(image: LabelledImage, curve: ThresholdCurve) -> tuple[Tensor, Tensor] | None:
+    """Counts of the foreground maps of an image's CAM file, at the image's size."""
     if image.cam is None or image.truth is None:
         return None
-    classes = image.cam.classes
     maps = resize_cam(image.cam.is_cam, image.cam.size)[1:]
-    if not len(classes):  # nothing exceeds any threshold
-        classes, maps = np.zeros(1, np.int64), np.zeros((1, *image.cam.size), np.float32)
-    counts = threshold_histogram(
-        torch.from_numpy(maps),
-        torch.from_numpy(classes),
-        torch.from_numpy(image.truth).long(),
-        torch.tensor(THRESHOLDS),
-        num_classes,
+    return curve.count(
+        torch.from_numpy(maps), torch.from_numpy(image.cam.classes), torch.from_numpy(image.truth).long()
     )
-    return classes, counts.numpy()
 
 
 def _tiles(image: LabelledImage, palette: Sequence[Sequence[int]], side: int) -> tuple[Tile, ...]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..evaluation.label_scores import LabelScores
+from ..evaluation.threshold_curve import ThresholdCurve
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,6 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class ThresholdCurve:
-    """mIoU in % (None where there is none) of the foreground of CAM files above each threshold."""
-
-    thresholds: tuple[float, ...]
-    miou: tuple[float | None, ...]
-
-
-@dataclass(frozen=True)
 class LabelReport:
     """Everything that the page shows.
 
@@ -62,7 +55,7 @@ class LabelReport:
         images: Images (C + 1,) whose label map has the class.
         true_images: Images (C,) whose mask has the class; None without masks.
         scores: Counts and figures; None without masks.
-        curve: Threshold curve; None without CAM files or masks.
+        curve: Threshold curve of the foreground of CAM files; None without CAM files or masks.
         shown: Figures and thumbnails of the images that the page shows, in the order in which it shows them.
         selection: Which images these are.
         settings: The folder's ``settings.json``, or None.

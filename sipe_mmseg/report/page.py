@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from .charts import (
     threshold_chart,
 )
 from .document import figure_list, render_page, write_page
-from .label_report import ImageFigures, LabelReport, ThresholdCurve, Tile
+from .label_report import ImageFigures, LabelReport, Tile
 from .markup import Markup, element, joined
 from .run_page import run_sections
 from .run_report import RunReport
@@ -203,8 +203,9 @@ def _count(number: int) -> Markup:
 def _curve(report: LabelReport) -> Markup | None:
     if report.curve is None or report.scores is None:
         return None
-    curve, miou = report.curve, report.scores.figures()['mIoU']
-    best = best_point(curve.thresholds, curve.miou)
+    thresholds, miou = report.curve.thresholds, report.scores.figures()['mIoU']
+    values = [None if math.isnan(value) else 100 * value for value in report.curve.miou().tolist()]
+    best = best_point(thresholds, values)
     keys = [element('li', element('i', class_='key'), 'foreground of IS-CAM above the threshold')]
     if best is not None:
         text = f'best: {percent(best[1], 2)} at {best[0]:.2f}, picked on the ground truth'
@@ -224,13 +225,13 @@ def _curve(report: LabelReport) -> Markup | None:
             ': an upper bound, not a result.',
         ),
         element('ul', *keys, class_='legend'),
-        threshold_chart(curve.thresholds, curve.miou, miou),
-        _curve_values(curve),
+        threshold_chart(thresholds, values, miou),
+        _curve_values(thresholds, values),
     )
 
 
-def _curve_values(curve: ThresholdCurve) -> Markup:
-    points = zip(curve.thresholds, curve.miou, strict=True)
+def _curve_values(thresholds: Sequence[float], miou: Sequence[float | None]) -> Markup:
+    points = zip(thresholds, miou, strict=True)
     rows = [element('tr', element('th', f'{t:g}', scope='row'), _number(m, 2)) for t, m in points]
     head = element('tr', element('th', 'threshold', scope='col'), element('th', 'mIoU, %', scope='col'))
     table = element('table', element('thead', head), element('tbody', *rows), class_='values')

@@ -9,9 +9,9 @@ from sipe_mmseg.apis import Prediction
 @pytest.mark.parametrize(
     ('present', 'given', 'expected'),
     [
-        ([1, 2], True, '<Prediction a.jpg: 3 x 5 pixels, given: cat 0.98, dog 0.10>'),
-        ([2], False, '<Prediction a.jpg: 3 x 5 pixels, found: dog 0.10>'),
-        ([], False, '<Prediction a.jpg: 3 x 5 pixels, found: no class>'),
+        ([1, 2], True, 'a.jpg: cat 0.98, dog 0.10 (labels given)'),
+        ([2], False, 'a.jpg: dog 0.10'),
+        ([], False, 'a.jpg: no object'),
     ],
 )
 def test_is_told_in_a_line(present: list[int], given: bool, expected: str) -> None:
@@ -27,4 +27,5 @@ def test_is_told_in_a_line(present: list[int], given: bool, expected: str) -> No
         seeds=np.zeros((3, 5), np.uint8),
         label_map=np.zeros((3, 5), np.uint8),
     )
-    assert repr(prediction) == expected
+    assert str(prediction) == expected
+    assert repr(prediction) == f'<Prediction {expected}, 3 x 5 pixels>'

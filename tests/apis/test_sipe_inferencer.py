@@ -611,19 +611,28 @@ def test_one_input_that_is_nowhere(inferencer: SIPEInferencer, missing: Any) -> 
     assert list(results.failed) == [str(missing)]
 
 
-def test_a_folder_is_all_its_files(inferencer: SIPEInferencer, photo: str, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match='has no files; folders below it are not looked into'):
+def test_a_folder_is_all_its_pictures(
+    inferencer: SIPEInferencer, photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'read me.txt').write_text('no image')
+    with pytest.raises(FileNotFoundError, match=r'no pictures, .*\(1 other files\); folders below it'):
         inferencer(tmp_path)
+    lines: list[str] = []
+    monkeypatch.setattr('sipe_mmseg.apis.sipe_inferencer.print_log', lambda text, *args, **kwargs: lines.append(text))
     (tmp_path / 'below').mkdir()
     for name in ('b.jpg', 'a.jpg', '.hidden.jpg', 'below/c.jpg'):
         (tmp_path / name).write_bytes(Path(photo).read_bytes())
-    (tmp_path / 'read me.txt').write_text('no image')
+    (tmp_path / 'text.jpg').write_text('no image')
     results = inferencer(str(tmp_path), tta=False)
     assert [prediction.source for prediction in results['predictions']] == [
         str(tmp_path / 'a.jpg'),
         str(tmp_path / 'b.jpg'),
     ]
-    assert list(results.failed) == [str(tmp_path / 'read me.txt')]
+    assert list(results.failed) == [str(tmp_path / 'text.jpg')]
+    assert results.left_out == [str(tmp_path / 'read me.txt')]
+    summary = lines[0].splitlines()
+    assert summary[0] == '2 of 3 images predicted, 1 failed:' and 'text.jpg: not a readable image' in summary[1]
+    assert summary[2] == '  1 file is no picture by its name, and left out: read me.txt'
 
 
 def test_max_pixels_is_for_files_and_arrays(home: Path, photo: str, pixels: np.ndarray) -> None:

@@ -91,6 +91,15 @@ def test_mistakes_are_lines_and_our_own_errors_are_not(
         main(['evaluate', 'x', '--dataset', 'voc12', '--cfg-options', 'fly'])
     assert "must be KEY=VALUE, such as model.test_cfg.mirror=True, not 'fly'" in capsys.readouterr().err
 
+    monkeypatch.setattr('torch.cuda.device_count', lambda: 0)
+    for device, message in (
+        ('cuda', 'torch finds no GPU, and so not cuda;'),
+        ('fly', 'must be cpu, cuda or cuda:NUMBER'),
+    ):
+        with pytest.raises(SystemExit):
+            main(['predict', 'run', 'a.jpg', '--device', device])
+        assert f'argument --device: {message}' in capsys.readouterr().err
+
     def stop(*_: object) -> int:
         raise KeyboardInterrupt
 

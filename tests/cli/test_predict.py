@@ -1,6 +1,7 @@
 """``sipe-mmseg predict`` on a network of random weights."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +78,27 @@ def test_classes_and_label_files(home: Path, tmp_path: Path, run: Callable) -> N
         )
 
 
+def test_other_files_of_a_folder_are_left_out(home: Path, tmp_path: Path, run: Callable) -> None:
+    mixed = tmp_path / 'mixed'
+    shutil.copytree(home / 'photos', mixed)
+    (mixed / 'train_0001.jpg').rename(mixed / 'UPPER.JPG')
+    for name in ('notes.txt', 'labels.csv', 'Thumbs.db', '.hidden.jpg'):
+        (mixed / name).write_text('no picture')
+    (mixed / 'below').mkdir()
+    left_out = '3 files are no pictures by their names, and left out: Thumbs.db, labels.csv, notes.txt'
+    code, lines, _ = run(mixed, '--no-tta')
+    assert code == 0
+    assert lines[0].startswith(f'1/2 {mixed}/UPPER.JPG: ')
+    assert lines[2:] == ['2 of 2 pictures predicted', left_out]
+
+    (mixed / 'text.png').write_text('no picture')  # by its name it is one
+    code, lines, _ = run(mixed, mixed / 'notes.txt', '--no-tta')  # and a file that is named is to be one
+    assert code == 1
+    assert lines[2:5] == ['2 of 4 pictures predicted', left_out, '2 could not be predicted:']
+    assert lines[5].startswith(f'  {mixed}/text.png: not a readable image')
+    assert lines[6].startswith(f'  {mixed}/notes.txt: not a readable image')
+
+
 def test_what_failed_is_named_at_the_end(home: Path, tmp_path: Path, run: Callable) -> None:
     (tmp_path / 'text.jpg').write_text('no picture')
     code, lines, _ = run(tmp_path / 'text.jpg', home / 'photos/train_0000.jpg', 'gone.jpg', '--no-tta')
@@ -97,7 +119,7 @@ def test_mistakes(home: Path, tmp_path: Path, run: Callable) -> None:
     assert code == 1 and 'labels.txt: a label file ends with .json or .csv' in error
     (tmp_path / 'empty').mkdir()
     code, _, error = run('empty')
-    assert code == 1 and 'empty: has no files' in error
+    assert code == 1 and 'empty: has no pictures, whose names end with .jpg, ' in error and '(0 other files)' in error
     for words in (['--score-threshold', '2'], ['--classes', 'star', '--labels', 'x.json'], ['--batch-size', '0']):
         with pytest.raises(SystemExit):
             run(photo, *words)

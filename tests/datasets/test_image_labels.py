@@ -283,6 +283,14 @@ class TestCocoInstances:
             ({'annotations': [{'id': 7, 'image_id': 5, 'category_id': 2}]}, 'annotation 7: category_id 2 is not among'),
             ({'annotations': [{'id': 7, 'image_id': 5}]}, "entry 0 of 'annotations' has no 'category_id'"),
             ({'images': None}, "has no list 'images'"),
+            (
+                {'images': [{'id': 1, 'file_name': 7}]},
+                "entry 0 of 'images' has the file_name 7, which must be a text",
+            ),
+            ({'images': [{'id': [1], 'file_name': 'a'}]}, r'has the id \[1\], which must be a number or a text'),
+            ({'annotations': [{'id': 7, 'image_id': {}, 'category_id': 1}]}, 'has the image_id {}, which must be a'),
+            ({'annotations': [{'id': 7, 'image_id': 5, 'category_id': '1'}]}, "has the category_id '1', which must be"),
+            ({'categories': [{'id': 1, 'name': None}]}, 'has the name None, which must be a text'),
             ({'images': [{'id': 1, 'file_name': 'a'}] * 2}, 'two images have the id 1'),
             (
                 {'images': [{'id': 1, 'file_name': 'a'}, {'id': 2, 'file_name': 'a'}]},

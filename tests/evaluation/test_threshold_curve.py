@@ -56,11 +56,11 @@ def test_as_a_slow_loop_has_it() -> None:
     assert best == max(expected) and expected[curve.thresholds.index(threshold)] == best
 
 
-def test_is_the_figure_of_the_metric() -> None:
+def figures_of_the_metric(images: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> dict[str, float]:
     metric = CAMMetric()
     metric.dataset_meta = dict(classes=('background', 'a', 'b', 'c'), palette=[[0, 0, 0]] * 4)
     samples = []
-    for maps, classes, truth in IMAGES:
+    for maps, classes, truth in images:
         sample = SegDataSample(metainfo=dict(img_path='a.jpg'))
         found = torch.zeros(1, 6, 7, dtype=torch.long)
         labels = torch.zeros(3).index_fill(0, classes - 1, 1)
@@ -75,10 +75,20 @@ def test_is_the_figure_of_the_metric() -> None:
         )
         samples.append(sample.to_dict())
     metric.process(None, samples)
-    figures = metric.evaluate(len(samples))
+    return metric.evaluate(len(samples))
+
+
+def test_is_the_figure_of_the_metric() -> None:
+    figures = figures_of_the_metric(IMAGES)
     best, threshold = filled().best()
     assert figures['cam_mIoU_best(picked_on_ground_truth)'] == pytest.approx(100 * best, abs=0.005)
     assert figures['cam_best_threshold(picked_on_ground_truth)'] == threshold
+
+
+def test_masks_of_nothing_but_void() -> None:
+    maps, classes, truth = IMAGES[0]
+    figures = figures_of_the_metric([(maps, classes, torch.full_like(truth, 255))])
+    assert math.isnan(figures['mIoU']) and math.isnan(figures['cam_mIoU_best(picked_on_ground_truth)'])
 
 
 def test_nothing_counted() -> None:

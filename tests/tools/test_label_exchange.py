@@ -143,6 +143,34 @@ def test_nobodys_work_is_overwritten(home: Path, tmp_path: Path, capsys: pytest.
     assert [path.read_text() for path in (tmp_path / 'mine').iterdir()] == ['my work']
 
 
+def test_a_link_leads_to_the_folder(home: Path, tmp_path: Path) -> None:
+    """As where results lie on another disk."""
+    (tmp_path / 'disk/empty').mkdir(parents=True)
+    for name in ('empty', 'new'):
+        (tmp_path / name).symlink_to(tmp_path / 'disk' / name)
+        assert run('export_labels.py', home / 'labels', '--format', 'labelme', '--out', tmp_path / name) == 0
+        content = json.loads((tmp_path / name / f'{TRAIN[2]}.json').read_text())
+        assert (tmp_path / 'disk' / name / content['imagePath']).is_file()
+        (tmp_path / f'{name}_back').symlink_to(tmp_path / 'disk' / f'{name}_back')
+        words = ('--format', 'labelme', '--out', tmp_path / f'{name}_back')
+        assert run('import_labels.py', tmp_path / name, *words) == 0
+        assert pixels(tmp_path / 'disk' / f'{name}_back') == pixels(home / 'labels')
+
+
+def test_dots_in_a_name_are_no_suffix(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A copy of somebody's, <image>.old.json, is not the image's; <image>.png is that of <image>.jpg."""
+    assert run('export_labels.py', home / 'labels', '--format', 'labelme', '--out', tmp_path / 'lm') == 0
+    shutil.copy(tmp_path / 'lm' / f'{TRAIN[0]}.json', tmp_path / 'lm' / f'{TRAIN[0]}.old.json')
+    words = ('--format', 'labelme', '--out', tmp_path / 'back')
+    assert run('import_labels.py', tmp_path / 'lm', *words) == 1
+    assert f'1 of its images are not among the 4 of the data set: {TRAIN[0]}.old. Name' in capsys.readouterr().err
+    assert run('export_labels.py', home / 'labels', '--format', 'coco-rle', '--out', tmp_path / 'coco') == 0
+    path = tmp_path / 'coco' / 'annotations.json'
+    path.write_text(path.read_text().replace('.jpg', '.PNG'))
+    assert run('import_labels.py', path, '--format', 'coco-rle', '--out', tmp_path / 'back') == 0
+    assert pixels(tmp_path / 'back') == pixels(home / 'labels')
+
+
 def test_wrong_input_is_named(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     def message_of(tool: str, source: Path, *arguments: object, split: str = 'train') -> str:
         assert run(tool, source, *arguments, '--out', tmp_path / 'new', split=split) == 1
