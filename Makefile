@@ -1,7 +1,8 @@
 # make demo      install into .venv, then train, score and draw on the built-in data set
 # make test      install into .venv, then all tests but the slow ones
 # make test-all  the slow tests too
-# make lint      style and types
+# make coverage  the tests of make test, and how much of the package they run: less than 95 % of its branches is an error
+# make lint      style, rules against unsafe code, and types
 #
 # make PYTHON=python3.12 ...   another Python (3.10, 3.11 or 3.12)
 # make VENV=some/folder ...    another virtual environment
@@ -15,7 +16,7 @@ STAMP := $(VENV)/installed
 # The same for what the tests need and the demo does not: the dense CRF, which has to be compiled, and pytorch-grad-cam.
 TEST_STAMP := $(VENV)/installed-tests
 
-.PHONY: demo test test-all lint
+.PHONY: demo test test-all coverage lint
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -28,6 +29,12 @@ test: $(TEST_STAMP)
 
 test-all: $(TEST_STAMP)
 	$(RUN) -m pytest
+
+coverage: $(TEST_STAMP)
+	$(RUN) -m coverage erase
+	$(RUN) -m coverage run -m pytest -m "not slow"
+	$(RUN) -m coverage combine --quiet
+	$(RUN) -m coverage report
 
 lint: $(STAMP)
 	$(RUN) -m ruff check .

@@ -127,7 +127,7 @@ def parse_changes(words: Sequence[str]) -> dict[str, Any]:
     """The values of ``--cfg-options``, read as MMEngine reads them."""
     from mmengine.config import DictAction
 
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser('sipe-mmseg')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     options: dict[str, Any] = parser.parse_args(['--cfg-options', *words] if words else []).cfg_options
     return options

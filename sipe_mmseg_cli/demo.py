@@ -7,6 +7,7 @@ installed with it, and our make_shapes.py and draw_overlays.py. `make demo` inst
 """
 
 import argparse
+import glob
 import json
 import os
 import shlex
@@ -49,23 +50,19 @@ def run(*command: str | Path, data_root: Path) -> float:
     return time.perf_counter() - start
 
 
-def scored_figures(work_dir: Path) -> dict[str, float]:
-    """Figures of the latest test run: MMEngine writes them as <time>/<time>.json into the work directory."""
-    path = max(work_dir.glob('*/*.json'), key=lambda path: path.stat().st_mtime)
-    figures: dict[str, float] = json.loads(path.read_text())
-    return figures
-
-
 def main(words: Sequence[str], prog: str) -> int:
     """Run everything and print the figures."""
     args = parse_args(words, prog)
     from sipe_mmseg.engine.config_lookup import find_config, shipped_tools
     from sipe_mmseg.engine.mmseg_tools import find_mmseg_tool
+    from sipe_mmseg.engine.new_files import file_states, newly_written
 
     config, tools = find_config(CONFIG), shipped_tools()
     data_root = args.data_root or Path(os.environ.get('SHAPES_ROOT', 'data/shapes'))
     checkpoints, scores, pictures = (args.work_dir / name for name in ('train', 'test', 'pictures'))
     seconds: dict[str, float] = {}
+    scored = f'{glob.escape(str(scores))}/*/*.json'  # MMEngine writes <time>/<time>.json
+    before = file_states(scored)
     try:
         seconds['making the data set'] = run(tools / 'make_shapes.py', data_root, data_root=data_root)
         seconds['training'] = run(
@@ -95,7 +92,10 @@ def main(words: Sequence[str], prog: str) -> int:
         print(f'\nThis command failed with exit code {error.returncode}, see above.', file=sys.stderr)
         return 1
 
-    figures = scored_figures(scores)
+    path = newly_written(scored, before)
+    if path is None:
+        raise RuntimeError(f'{scores}: the scoring ended well, but wrote no figures')
+    figures = json.loads(path.read_text())
     rows = [(title, f'{figures[name]:.1f} %') for name, title in FIGURES]
     rows += [(f'time of {title}', f'{value:.0f} s') for title, value in seconds.items()]
     rows.append(('time of all', f'{sum(seconds.values()):.0f} s'))

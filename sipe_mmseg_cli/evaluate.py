@@ -41,10 +41,12 @@ def main(words: Sequence[str], prog: str) -> int:
     """Score the folder and print the table."""
     args = parse_args(words, prog)
     dataset = load_dataset(args.dataset, args.split, args.cfg_options)
-    from sipe_mmseg.datasets.atomic_write import write_json
+    from sipe_mmseg.datasets.atomic_write import check_writable, write_json
     from sipe_mmseg.engine.progress import Progress
     from sipe_mmseg.evaluation.label_scores import score_labels
 
+    if args.json is not None:
+        check_writable(args.json)
     with Progress(len(dataset)) as progress:
         scores = score_labels(
             dataset, args.folder, cams=args.cams, ignore_unknown=args.ignore_unknown, on_images=progress.advance

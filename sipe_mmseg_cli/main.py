@@ -5,9 +5,12 @@ import importlib
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pickle import UnpicklingError
+
+from .faults import explain
 
 PROG = 'sipe-mmseg'
 # What a person can mend, and is told in a sentence; anything else is ours, and is shown with all that led to it.
@@ -18,7 +21,8 @@ _MISTAKES = (ImportError, OSError, RuntimeError, UnpicklingError, ValueError)
 class Command:
     """One command: the module that has it, and what it does in a few words.
 
-    ``whole_errors`` is for those that run a script of MMSegmentation: its errors are shown as it raises them.
+    ``whole_errors`` is for those that run a script of MMSegmentation: its errors are shown as it raises them, except
+    for faults that :func:`~sipe_mmseg_cli.faults.explain` knows.
     """
 
     module: str
@@ -90,7 +94,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def run_command(name: str, words: Sequence[str], prog: str) -> int:
-    """Run one command; a user's mistake becomes a line on standard error.
+    """Run one command; a user's mistake, or a fault of disk, memory and the like, becomes a line on standard error.
 
     Args:
         name: Its name in :data:`COMMANDS`.
@@ -104,10 +108,15 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
         return code
     except BrokenPipeError:
         return _end_of_pipe()
-    except _MISTAKES as error:
-        if command.whole_errors and not isinstance(error, CommandError):
-            raise
-        print(str(error) or type(error).__name__, file=sys.stderr)
+    except Exception as error:
+        if isinstance(error, MemoryError):
+            traceback.clear_frames(error.__traceback__)  # what they hold leaves no room for a message
+        message = explain(error, name)
+        if message is None:
+            if not isinstance(error, CommandError if command.whole_errors else _MISTAKES):
+                raise
+            message = str(error) or type(error).__name__
+        print(message, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print('\nstopped', file=sys.stderr)

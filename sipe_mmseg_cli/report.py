@@ -74,9 +74,11 @@ def main(words: Sequence[str], prog: str) -> int:
     if args.folder is not None:
         dataset = load_dataset(args.dataset, args.split, args.cfg_options, masks=not args.no_masks)
     import sipe_mmseg  # noqa: F401  # first: it makes MMSegmentation importable with mmcv-lite
+    from sipe_mmseg.datasets.atomic_write import check_writable
     from sipe_mmseg.engine.progress import Progress
     from sipe_mmseg.report import collect_label_report, collect_run_report, write_label_report, write_run_report
 
+    check_writable(args.out)
     run = None if args.run is None else collect_run_report(args.run)
     if dataset is not None:
         with Progress(len(dataset) + min(len(dataset), args.max_images)) as progress:

@@ -10,9 +10,17 @@ work_dirs/<name of the config>, unless --work-dir names another folder. Several 
     torchrun --nproc-per-node 4 -m sipe_mmseg train CONFIG --launcher pytorch
 """
 
+import argparse
+import os
 from collections.abc import Sequence
+from pathlib import Path
+from urllib.error import URLError
 
+from .arguments import parse_changes
 from .main import CommandError
+
+# Number of this process among several, by launcher: torchrun, slurm, mpi. The first one holds the lock.
+_RANKS = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 
 
 def main(words: Sequence[str], prog: str) -> int:
@@ -22,6 +30,7 @@ def main(words: Sequence[str], prog: str) -> int:
         print((__doc__ or '') % dict(prog=prog), flush=True)
         words = ['--help']
     import sipe_mmseg  # noqa: F401  # registers everything
+    from sipe_mmseg.datasets.folder_lock import folder_lock
     from sipe_mmseg.engine.config_lookup import find_config
     from sipe_mmseg.engine.mmseg_tools import run_mmseg_tool
 
@@ -30,5 +39,46 @@ def main(words: Sequence[str], prog: str) -> int:
             words[0] = str(find_config(words[0]))
         except (OSError, ValueError) as error:
             raise CommandError(error) from error
-    run_mmseg_tool('train.py', words)
+        if not any(int(os.environ.get(name, 0)) for name in _RANKS):
+            with folder_lock(work_dir(words)):  # before anything is written; WorkDirLockHook takes it again
+                pass
+    try:
+        run_mmseg_tool('train.py', words)
+    except URLError as error:
+        raise CommandError(_without_download(words[0], error)) from error
     return 0
+
+
+def _without_download(config: str, error: URLError) -> str:
+    """What to do where the first weights of an encoder cannot be downloaded."""
+    from mmengine.config import Config
+
+    from sipe_mmseg.engine.pretrained_weights import find_pretrained_weights
+
+    missing = [
+        weights
+        for weights in find_pretrained_weights(Config.fromfile(config))
+        if weights.is_download and not weights.file.is_file()
+    ]
+    lines = [f'{config}: the weights that it begins with could not be downloaded: {error.reason}']
+    for weights in missing:
+        lines.append(f'  {weights.location}: put the file at {weights.file}')
+        if weights.variable:
+            lines[-1] += f', or name it: {weights.variable}=FILE'
+    return '\n'.join(lines)
+
+
+def work_dir(words: Sequence[str]) -> Path:
+    """The work directory that MMSegmentation's script will take: the option, or the config's, or the config's name."""
+    from mmengine.config import Config
+
+    parser = argparse.ArgumentParser('train', add_help=False)
+    parser.add_argument('config')
+    parser.add_argument('--work-dir')
+    parser.add_argument('--cfg-options', nargs='+', default=[])
+    args, _ = parser.parse_known_args(words)
+    if args.work_dir is not None:
+        return Path(args.work_dir)
+    config = Config.fromfile(args.config, import_custom_modules=False)
+    config.merge_from_dict(parse_changes(args.cfg_options))
+    return Path(config.get('work_dir') or Path('work_dirs', Path(args.config).stem))

@@ -41,7 +41,14 @@ from PIL import Image
 from torch import Tensor
 
 from sipe_mmseg.datasets import VOC12ImageLevelDataset
-from sipe_mmseg.engine.benchmarking import in_own_process, machine, peak_megabytes, resident_megabytes, take_turns
+from sipe_mmseg.engine.benchmarking import (
+    in_own_process,
+    machine,
+    markdown_table,
+    peak_megabytes,
+    resident_megabytes,
+    take_turns,
+)
 from sipe_mmseg.engine.label_generation import generate_labels
 from sipe_mmseg.evaluation import CAMMetric
 from sipe_mmseg.models import MultiScaleCAM
@@ -354,23 +361,6 @@ GROWTH = {
 }
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown."""
-
-    def shown(value: Any) -> str:
-        return (
-            f'{value:.3g}'
-            if isinstance(value, float) and abs(value) < 100
-            else f'{value:.0f}'
-            if isinstance(value, float)
-            else str(value)
-        )
-
-    keys = list(rows[0])
-    lines = ['| ' + ' | '.join(key.replace('_', ' ') for key in keys) + ' |', '|' + '---|' * len(keys)]
-    return '\n'.join([*lines, *('| ' + ' | '.join(shown(row[key]) for key in keys) + ' |' for row in rows)])
-
-
 def plot(rows: Sequence[dict[str, Any]], along: str, path: Path) -> None:
     """Seconds and memory against the number that grows."""
     import matplotlib
@@ -448,8 +438,8 @@ def main() -> int:
             variants = [{'classes': args.classes[0], args.along: each} for each in args.values or GROWTH[args.along]]
         for variant in variants:
             rows += measure(BUILDERS[what], {**settings, **variant}, names, args.repeats)
-            print(table(rows), file=sys.stderr)
-    print(f'{machine(args.device)}\n\n{table(rows)}')
+            print(markdown_table(rows), file=sys.stderr)
+    print(f'{machine(args.device)}\n\n{markdown_table(rows)}')
     if args.json:
         args.json.write_text(json.dumps(dict(machine=machine(args.device), command=sys.argv, rows=rows), indent=2))
     if args.plot:

@@ -11,9 +11,11 @@ env_cfg = dict(
 randomness = dict(seed=0)
 
 default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
+    work_dir_lock=dict(type='WorkDirLockHook'),
+    timer=dict(type='SteadyTimerHook'),
     logger=dict(type='OneWriterLoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
+    finite_loss=dict(type='FiniteLossHook'),
     # Two, because MMEngine removes the old one before it writes the new one: a run killed in between would have none.
     checkpoint=dict(type='CheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),

@@ -16,8 +16,8 @@ model = dict(
         out_indices=(1, 2, 4, 6),
         norm_eval=True,
         frozen_stages=3,
-        # A state dict in the layout of mmseg's MobileNetV2.
-        init_cfg=dict(type='Pretrained', checkpoint='{{$MOBILENET_V2_WEIGHTS:data/weights/mobilenet_v2.pth}}'),
+        # A file of your own instead of the download, with the names of mmseg's MobileNetV2: MOBILENET_V2_WEIGHTS=FILE
+        init_cfg=dict(type='Pretrained', checkpoint='{{$MOBILENET_V2_WEIGHTS:mmcls://mobilenet_v2}}'),
     ),
     decode_head=dict(in_channels=320, channels=128, dilations=(1, 6, 12, 18), c1_in_channels=24, c1_channels=24),
     auxiliary_head=None,

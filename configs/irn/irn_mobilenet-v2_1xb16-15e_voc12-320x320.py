@@ -16,8 +16,8 @@ model = dict(
         strides=(1, 2, 2, 2, 1, 1, 1),
         out_indices=(1, 2, 4, 6),
         norm_eval=True,
-        # A state dict in the layout of mmseg's MobileNetV2.
-        init_cfg=dict(type='Pretrained', checkpoint='{{$MOBILENET_V2_WEIGHTS:data/weights/mobilenet_v2.pth}}'),
+        # A file of your own instead of the download, with the names of mmseg's MobileNetV2: MOBILENET_V2_WEIGHTS=FILE
+        init_cfg=dict(type='Pretrained', checkpoint='{{$MOBILENET_V2_WEIGHTS:mmcls://mobilenet_v2}}'),
     ),
     # The displacement branch, which costs most and decides no label, has a quarter of the published channels.
     decode_head=dict(

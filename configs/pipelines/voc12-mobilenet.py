@@ -3,14 +3,14 @@
 _base_ = '../_base_/pipeline.py'
 work_dir = 'work_dirs/pipelines/voc12-mobilenet'
 data_root = '{{$VOC12_ROOT:data/VOCdevkit/VOC2012}}'
-weights = '{{$MOBILENET_V2_WEIGHTS:data/weights/mobilenet_v2.pth}}'
+weights = ['{{$MOBILENET_V2_WEIGHTS:mmcls://mobilenet_v2}}']
 inputs = [
     '{data_root}/JPEGImages',
     '{data_root}/image_labels.json',
     '{data_root}/SegmentationClass',
     '{data_root}/ImageSets/Segmentation/train.txt',
     '{data_root}/ImageSets/Segmentation/val.txt',
-    '{weights}',
+    *[path for path in weights if '://' not in path],
 ]
 sipe_config = 'configs/sipe/sipe_mobilenet-v2-alphamap_1xb16-15e_voc12-320x320.py'
 irn_config = 'configs/irn/irn_mobilenet-v2_1xb16-15e_voc12-320x320.py'

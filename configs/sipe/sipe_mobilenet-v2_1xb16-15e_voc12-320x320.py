@@ -1,27 +1,13 @@
 # SIPE on a small network and small crops, to train on two CPU cores in about 20 minutes. VOC12_ROOT has, besides
 # VOC's own folders, image_labels.json (image id -> class names); training and scoring both use its train.txt.
 _base_ = [
-    '../_base_/models/sipe_r50.py',
+    '../_base_/models/sipe_mobilenet-v2.py',
     '../_base_/datasets/voc12.py',
     '../_base_/default_runtime.py',
     '../_base_/schedules/schedule_5e.py',
 ]
 crop_size = (320, 320)
-model = dict(
-    channels_last=True,
-    data_preprocessor=dict(size=crop_size),
-    backbone=dict(
-        _delete_=True,
-        type='MobileNetV2',
-        strides=(1, 2, 2, 2, 1, 1, 1),
-        out_indices=(1, 2, 4, 6),
-        norm_eval=True,
-        frozen_stages=3,
-        # A state dict in the layout of mmseg's MobileNetV2.
-        init_cfg=dict(type='Pretrained', checkpoint='{{$MOBILENET_V2_WEIGHTS:data/weights/mobilenet_v2.pth}}'),
-    ),
-    decode_head=dict(in_channels=[24, 32, 96, 320]),
-)
+model = dict(data_preprocessor=dict(size=crop_size))
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -6,6 +6,7 @@ Computed by pytorch-grad-cam, the extra ``gradcam``.
 import contextlib
 import inspect
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
@@ -72,7 +73,7 @@ def import_grad_cam() -> ModuleType:
 def method_names() -> list[str]:
     """Names of the methods that the installed package has, such as ``GradCAM``, ``GradCAMPlusPlus``, ``LayerCAM``."""
     package = import_grad_cam()
-    base = inspect.getmodule(package.GradCAM).BaseCAM  # type: ignore[union-attr]
+    base = sys.modules[package.GradCAM.__module__].BaseCAM
     return sorted(
         name
         for name, kind in vars(package).items()

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 _TEMPORARY_NAME = re.compile(r'\..+\.(\d+)\.tmp')
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
@@ -28,25 +30,62 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         Where to write.
 
     Raises:
-        OSError: If writing fails; where no space is left, the message says so and what to do.
+        OSError: If writing fails; where no space is left or nothing may be written, the message says what to do.
     """
     target = Path(path).absolute()
     temporary = target.with_name(f'.{target.name}.{os.getpid()}.tmp')
-    try:
+    with clear_write_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
             os.replace(temporary, target)
         finally:
             _remove(temporary)
+
+
+@contextmanager
+def clear_write_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Have the errors of a disk that is full, or that nothing may be written to, say what to do.
+
+    Args:
+        path: What is written. Errors about files elsewhere, which are only read, stay as they are.
+    """
+    target = Path(path).absolute()
+    try:
+        yield
     except OSError as error:
-        if error.errno not in _NO_SPACE:
+        if error.errno in _NO_SPACE:
+            message = (
+                f'no space left in {target.parent} for {target.name}: free some, or name a folder on another disk. '
+                'The files that are there are complete, and the same command goes on with the rest'
+            )
+        elif error.errno in _NOT_ALLOWED and _concerns(error, target):
+            message = (
+                f'cannot write {target.name} into {target.parent} ({os.strerror(error.errno)}): name a folder that you '
+                'may write to, or have this one made writable. The files that are there stay as they are'
+            )
+        else:
             raise
-        raise OSError(
-            error.errno,
-            f'no space left in {target.parent} for {target.name}: free some, or name a folder on another disk. '
-            'The files that are there are complete, and the same command goes on with the rest',
-        ) from error
+        raise OSError(error.errno, message) from error
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Make sure, before long work begins, that its result can be written. Nothing is made.
+
+    Args:
+        path: File to write later; the folders around it may be missing.
+
+    Raises:
+        OSError: If it is a folder, lies in what is none, or if nothing may be written there or no space is left.
+    """
+    target = Path(path).absolute()
+    if target.is_dir():
+        raise IsADirectoryError(f'{path} is a folder; name a file')
+    there = next(folder for folder in target.parents if folder.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f'{path}: {there} is a file, so that nothing can be written into it')
+    with clear_write_errors(target), tempfile.TemporaryFile(dir=there):
+        pass
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
@@ -75,6 +114,14 @@ def _is_alive(process: int) -> bool:
     except PermissionError:  # another user's
         return True
     return True
+
+
+def _concerns(error: OSError, target: Path) -> bool:
+    """Whether an error is about a file next to the target, or about one of the folders that it lies in."""
+    if error.filename is None:
+        return False
+    path = Path(os.fsdecode(error.filename)).absolute()
+    return target.parent in path.parents or path in target.parents
 
 
 def _remove(path: Path) -> None:

@@ -1,25 +1,31 @@
-"""What the loops need beyond MMEngine: schedule, precision, throughput and progress, IRN's mean displacement."""
+"""What the loops need beyond MMEngine: schedule, precision, throughput, progress, faults, mean displacement."""
 
 from .avg_non_ignore_hook import AvgNonIgnoreHook
 from .bfloat16_optim_wrapper import Bfloat16OptimWrapper
 from .channels_last_hook import ChannelsLastHook
 from .exact_poly_lr import ExactPolyLR
+from .finite_loss_hook import FiniteLossHook
 from .fold_batch_norm_hook import FoldBatchNormHook
 from .images_per_second_hook import ImagesPerSecondHook
 from .iteration_seed_hook import IterationSeedHook
 from .mean_displacement_hook import MeanDisplacementHook
 from .one_writer_logger_hook import OneWriterLoggerHook
 from .progress import ProgressHook
+from .steady_timer_hook import SteadyTimerHook
+from .work_dir_lock_hook import WorkDirLockHook
 
 __all__ = [
     'AvgNonIgnoreHook',
     'Bfloat16OptimWrapper',
     'ChannelsLastHook',
     'ExactPolyLR',
+    'FiniteLossHook',
     'FoldBatchNormHook',
     'ImagesPerSecondHook',
     'IterationSeedHook',
     'MeanDisplacementHook',
     'OneWriterLoggerHook',
     'ProgressHook',
+    'SteadyTimerHook',
+    'WorkDirLockHook',
 ]

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,9 @@ def peak_megabytes(function: Callable[[], Any], device: str) -> float:
     return resident_megabytes('VmHWM') - resident
 
 
-def resident_megabytes(field: str = 'VmRSS') -> float:
-    """A figure of this process from Linux: ``VmRSS`` is resident now, ``VmHWM`` the most that ever was."""
-    lines = Path('/proc/self/status').read_text().splitlines()
+def resident_megabytes(field: str = 'VmRSS', process: int | str = 'self') -> float:
+    """A figure of a process from Linux: ``VmRSS`` is resident now, ``VmHWM`` the most that ever was."""
+    lines = Path(f'/proc/{process}/status').read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / 1e6
 
 
@@ -78,6 +78,23 @@ def machine(device: str) -> str:
         f'{processor}{gpu}, {torch.get_num_threads()} threads; Python {platform.python_version()}, '
         f'torch {torch.__version__}, sipe_mmseg {__version__}'
     )
+
+
+def markdown_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of figures as a table in Markdown, three digits each."""
+
+    def shown(value: Any) -> str:
+        return (
+            f'{value:.3g}'
+            if isinstance(value, float) and abs(value) < 100
+            else f'{value:.0f}'
+            if isinstance(value, float)
+            else str(value)
+        )
+
+    keys = list(rows[0])
+    lines = ['| ' + ' | '.join(key.replace('_', ' ') for key in keys) + ' |', '|' + '---|' * len(keys)]
+    return '\n'.join([*lines, *('| ' + ' | '.join(shown(row[key]) for key in keys) + ' |' for row in rows)])
 
 
 def _finish(device: str) -> None:

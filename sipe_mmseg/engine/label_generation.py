@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mmseg.registry import MODELS
 
 from .. import __version__
 from ..datasets.cam_files import CAM_STRIDE
+from ..datasets.folder_lock import folder_lock
 from ..datasets.image_files import first_few
 from ..datasets.result_folder import ResultFolder, file_digest, image_id, source_settings
 from .splits import build_dataset, split_config, without_masks
@@ -61,6 +63,8 @@ def generate_labels(
 
     Raises:
         FileNotFoundError: If checkpoint, images or lists are not there.
+        FolderInUseError: If another run writes into one of the folders.
+        OSError: If nothing may be written into one of them.
         RuntimeError: If the config's pipeline drops the ids of the images, so that files have other names.
         ValueError: If the weights do not fit the model, or a folder's files are made with other settings.
     """
@@ -81,25 +85,28 @@ def generate_labels(
     ids = image_ids(dataset)
     # Before the folders are touched: the checkpoint may turn out to be the wrong one.
     model = _load_model(config, checkpoint, tta)
-    if is_main_process():
-        settings = generation_settings(config, checkpoint, dataset, dataset_config.pipeline, tta)
-        for source in _source_folders(dataset_config.pipeline):
-            source.require(ids)
-        folders[0].start(settings, overwrite)
-        if cam_dir is not None:
-            folders[1].start({**settings, 'cam_stride': cam_stride}, overwrite)
-    missing = _missing_everywhere(folders, ids)
-    if not missing:
-        return Written(len(ids), 0)
+    with ExitStack() as locks:
+        if is_main_process():
+            settings = generation_settings(config, checkpoint, dataset, dataset_config.pipeline, tta)
+            for source in _source_folders(dataset_config.pipeline):
+                source.require(ids)
+            for folder in folders:
+                locks.enter_context(folder_lock(folder.root))
+            folders[0].start(settings, overwrite)
+            if cam_dir is not None:
+                folders[1].start({**settings, 'cam_stride': cam_stride}, overwrite)
+        missing = _missing_everywhere(folders, ids)
+        if not missing:
+            return Written(len(ids), 0)
 
-    wanted = set(missing)
-    dataset.get_subset_([index for index, name in enumerate(ids) if name in wanted])
-    writer = dict(type='LabelWriter', prefix='labels', output_dir=str(out_dir), cam_stride=cam_stride)
-    if cam_dir is not None:
-        writer['cam_dir'] = str(cam_dir)
-    metrics = _run(config, model, dataset, writer, device)
-    barrier()
-    lost = _missing_everywhere(folders, missing)
+        wanted = set(missing)
+        dataset.get_subset_([index for index, name in enumerate(ids) if name in wanted])
+        writer = dict(type='LabelWriter', prefix='labels', output_dir=str(out_dir), cam_stride=cam_stride)
+        if cam_dir is not None:
+            writer['cam_dir'] = str(cam_dir)
+        metrics = _run(config, model, dataset, writer, device)
+        barrier()
+        lost = _missing_everywhere(folders, missing)
     if lost:
         raise RuntimeError(
             f'{len(lost)} images were predicted, but have no file of their own: {first_few(lost)}. Their samples do '

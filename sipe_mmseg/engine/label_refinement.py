@@ -20,6 +20,7 @@ from mmseg.datasets import BaseSegDataset
 
 from .. import __version__
 from ..datasets.cam_files import read_cam, resize_cam
+from ..datasets.folder_lock import folder_lock
 from ..datasets.label_files import read_label_png, write_label_png
 from ..datasets.palette import voc_palette
 from ..datasets.result_folder import ResultFolder, image_id, source_settings
@@ -81,7 +82,9 @@ def refine_labels(
 
     Raises:
         FileNotFoundError: If the source folder lacks images.
+        FolderInUseError: If another run writes into ``out_dir``.
         ImportError: If the extra ``crf`` is not installed.
+        OSError: If nothing may be written into ``out_dir``.
         ValueError: If a file of the source folder is not what it should be, or the files in ``out_dir`` are made with
             other settings; the message names it.
     """
@@ -108,27 +111,28 @@ def refine_labels(
         rule = dict(background_scale=background_scale) if thresholds is None else dict(thresholds=list(thresholds))
         settings.update(rule)
     _check_numbers(method, settings['crf'], rule)
-    target.start(settings, overwrite)
-    missing = set(target.missing(ids))
-    infos = [dataset.get_data_info(index) for index, name in enumerate(ids) if name in missing]
-    tasks = [
-        Task(info['img_path'], source.path(image_id(info)), target.path(image_id(info)), _own_classes(info))
-        for info in infos
-    ]
-    arguments: dict[str, Any] = dict(
-        class_names=tuple(dataset.metainfo['classes']),
-        palette=dataset.metainfo.get('palette') or voc_palette(256),
-        crf=settings['crf'],
-    )
-    work: Callable[[Task], None]
-    if method == 'crf':
-        work = partial(write_crf_labels, **arguments)
-    else:
-        made_with = source.digest() or None
-        work = partial(write_ir_labels, rule=rule, made_with=made_with, **arguments)
-    with Progress(len(tasks)) as progress:
-        for _ in _each_done(work, tasks, jobs):
-            progress.advance()
+    with folder_lock(target.root):
+        target.start(settings, overwrite)
+        missing = set(target.missing(ids))
+        infos = [dataset.get_data_info(index) for index, name in enumerate(ids) if name in missing]
+        tasks = [
+            Task(info['img_path'], source.path(image_id(info)), target.path(image_id(info)), _own_classes(info))
+            for info in infos
+        ]
+        arguments: dict[str, Any] = dict(
+            class_names=tuple(dataset.metainfo['classes']),
+            palette=dataset.metainfo.get('palette') or voc_palette(256),
+            crf=settings['crf'],
+        )
+        work: Callable[[Task], None]
+        if method == 'crf':
+            work = partial(write_crf_labels, **arguments)
+        else:
+            made_with = source.digest() or None
+            work = partial(write_ir_labels, rule=rule, made_with=made_with, **arguments)
+        with Progress(len(tasks)) as progress:
+            for _ in _each_done(work, tasks, jobs):
+                progress.advance()
     return Written(len(ids), len(tasks))
 
 

@@ -1,6 +1,5 @@
 """Chains of commands that can be stopped and gone on with at any point."""
 
-import fcntl
 import glob
 import hashlib
 import importlib.util
@@ -12,8 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -24,10 +22,12 @@ from typing import Any, TypeGuard
 from mmengine.config import Config
 
 from ..datasets.atomic_write import atomic_write, write_json
+from ..datasets.folder_lock import folder_lock
 from ..datasets.json_files import is_deep, load_json
 from ..datasets.messages import short, shown
 from ..datasets.result_folder import changed_settings, file_digest
 from .config_lookup import find_script, read_note
+from .new_files import FileStates, file_states, newly_written
 from .processes import end_with_parent
 
 _STOPPED = (-signal.SIGINT, -signal.SIGTERM, 128 + signal.SIGINT, 128 + signal.SIGTERM)
@@ -55,7 +55,7 @@ class Stage:
         needs: Files and folders that it reads.
         makes: Files and folders that it writes.
         modules: Python modules that it needs besides those that everything needs.
-        figures: JSON file with figures that it writes, as a pattern of :mod:`glob`: the newest such file counts.
+        figures: JSON file with figures that it writes, as a pattern of :mod:`glob`: the one that it writes counts.
         title: What the table calls its figures.
         ignores: Keys of its configs that decide nothing in it, as patterns of :mod:`fnmatch`: ``model.test_cfg``.
     """
@@ -257,7 +257,7 @@ class Pipeline:
             RuntimeError: If another process is at work in the folder, or a stage fails.
             ValueError: If a stage was begun with other settings, or is to begin anew without being chosen.
         """
-        with self._locked() as lock:
+        with folder_lock(self.work_dir, 'lock', keep=True) as lock:
             redone = self._with_dependents(redo)
             self._check_redone(redone, chosen, redo)
             waiting = [
@@ -383,7 +383,7 @@ class Pipeline:
         spent = begun['seconds'] if begun is not None and not self._changed(stage, begun) else 0.0
         self._write_record(stage, done=False, seconds=spent, figures={})
         self.say(f'\n[{position}] {stage.name}\n$ {stage.shell()}')
-        before = time.time()
+        before = file_states(stage.figures)
         start = time.perf_counter()
         try:
             code = _run_child(stage.command(), {**os.environ, **stage.environment()}, lock)
@@ -501,17 +501,6 @@ class Pipeline:
                     self.say(f'{made} is now {aside}')
             self._record_path(stage).unlink(missing_ok=True)
 
-    @contextmanager
-    def _locked(self) -> Iterator[int]:
-        """Hold the folder's lock, whose file descriptor is handed out."""
-        self.work_dir.mkdir(parents=True, exist_ok=True)
-        with open(self.work_dir / 'lock', 'w') as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RuntimeError(f'{self.work_dir}: another run is at work there; wait for it or stop it') from None
-            yield file.fileno()
-
 
 def _run_child(command: Sequence[str], env: Mapping[str, str], lock: int) -> int:
     """Run a command to its end. It ends when this process is killed; SIGTERM and Ctrl-C reach it first.
@@ -553,17 +542,16 @@ def _run_child(command: Sequence[str], env: Mapping[str, str], lock: int) -> int
             signal.signal(number, handler)
 
 
-def _figures(stage: Stage, since: float) -> dict[str, float]:
-    """Numbers of the newest figures file that the stage has written."""
+def _figures(stage: Stage, before: FileStates) -> dict[str, float]:
+    """Numbers of the figures file that the stage has written."""
     if not stage.figures:
         return {}
-    paths = [Path(path) for path in glob.glob(stage.figures)]
-    newest = max(paths, key=lambda each: each.stat().st_mtime, default=None)
-    if newest is None or newest.stat().st_mtime < since - 2:  # file systems may count in steps of two seconds
+    path = newly_written(stage.figures, before)
+    if path is None:
         raise RuntimeError(f'stage {stage.name} ended well, but wrote no figures ({stage.figures})')
-    figures = load_json(newest)
+    figures = load_json(path)
     if not isinstance(figures, dict):
-        raise ValueError(f'{newest}: holds {shown(figures)}; it should hold the figures of stage {stage.name} by name')
+        raise ValueError(f'{path}: holds {shown(figures)}; it should hold the figures of stage {stage.name} by name')
     return {name: value for name, value in figures.items() if _is_number(value)}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.runner.checkpoint import get_external_models, get_torchvision_models
+from mmengine.runner.checkpoint import get_external_models, get_mmcls_models, get_torchvision_models
 
 from .config_variables import config_variables
 
@@ -67,6 +67,7 @@ def _file_of(location: str) -> Path:
         'torchvision': get_torchvision_models,
         'modelzoo': get_torchvision_models,
         'open-mmlab': get_external_models,
+        'mmcls': get_mmcls_models,
     }
     address = tables[kind]().get(name, name) if kind in tables else name
     return Path(torch.hub.get_dir(), 'checkpoints', address.rpartition('/')[2])

@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..datasets.atomic_write import atomic_write
 from ..datasets.json_files import parse_json
 from ..datasets.messages import shown
 
@@ -60,8 +61,8 @@ def draw_curves(work_dir: str | Path, out: str | Path, scores: Sequence[str] = S
     axes[0].set_title(Path(work_dir).resolve().name)
     axes[-1].set_xlabel('iterations')
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    Path(out).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    with atomic_write(out) as temporary:
+        figure.savefig(temporary, format=Path(out).suffix[1:] or None)
 
 
 def read_curves(work_dir: str | Path) -> Curves:

@@ -77,10 +77,10 @@ def draw_gallery(
             Image.fromarray(prediction_panel(image, sample, classes, palette)).save(temporary, format='PNG')
         yield path
     if gallery is not None and rows:
-        Path(gallery).parent.mkdir(parents=True, exist_ok=True)
         legend = [*zip(classes, palette, strict=True), ('none', NO_CLASS)]
         sheet = panel([list(row.values()) for row in rows], list(rows[0]), legend, tile_size=160)
-        Image.fromarray(sheet).quantize(256).save(gallery)
+        with atomic_write(gallery) as temporary:
+            Image.fromarray(sheet).quantize(256).save(temporary, format='PNG')
 
 
 def prediction_panel(

@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 
@@ -164,3 +165,19 @@ def test_files_of_tools_are_commands(path: Path, monkeypatch: pytest.MonkeyPatch
 def test_nothing_in_the_package_needs_the_command_line() -> None:
     importing = {path.name for path in (ROOT / 'sipe_mmseg').rglob('*.py') if 'sipe_mmseg_cli' in path.read_text()}
     assert importing == {'__main__.py'}
+
+
+def test_weights_that_cannot_be_downloaded_are_named_with_what_takes_their_place(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    def without_network(name: str, words: list[str]) -> None:
+        raise URLError('no network')
+
+    monkeypatch.setattr('sipe_mmseg.engine.mmseg_tools.run_mmseg_tool', without_network)
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    monkeypatch.delenv('RESNET50_WEIGHTS', raising=False)
+    assert main(['train', 'sipe_r50_1xb16-5e_voc12aug-512x512']) == 1
+    said = capsys.readouterr().err
+    assert 'could not be downloaded: no network' in said
+    assert f'torchvision://resnet50: put the file at {tmp_path}' in said
+    assert 'RESNET50_WEIGHTS=FILE' in said

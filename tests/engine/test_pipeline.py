@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from sipe_mmseg.datasets.folder_lock import folder_lock
 from sipe_mmseg.engine import pipeline as pipeline_module
 from sipe_mmseg.engine.pipeline import Pipeline, Stage, read_stages
 
@@ -394,8 +395,7 @@ class TestRun:
         assert ran() == 'bcc'
 
     def test_one_run_at_a_time(self, place):
-        other = Pipeline(read_stages(chain()), 'w')
-        with other._locked(), pytest.raises(RuntimeError, match='w: another run is at work there'):
+        with folder_lock('w', 'lock'), pytest.raises(RuntimeError, match='w: another run is at work there'):
             run(chain())
 
 

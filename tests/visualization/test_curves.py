@@ -90,11 +90,11 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, list[tuple[flo
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     savefig = curves.Figure.savefig
 
-    def look(figure: Any, out: Any) -> None:
+    def look(figure: Any, out: Any, **options: Any) -> None:
         for axis in figure.axes:
             lines = {line.get_label(): list(map(tuple, line.get_xydata().tolist())) for line in axis.get_lines()}
             found[axis.get_ylabel()] = lines
-        savefig(figure, out)
+        savefig(figure, out, **options)
 
     monkeypatch.setattr(curves.Figure, 'savefig', look)
     return found

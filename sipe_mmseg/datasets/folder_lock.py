@@ -1,0 +1,89 @@
+"""One run at a time in a folder."""
+
+import errno
+import fcntl
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from .atomic_write import clear_write_errors
+
+LOCK_FILE = '.lock'
+# What file systems answer that know no locks, some network drives among them.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+class FolderInUseError(RuntimeError):
+    """Another process is at work in a folder."""
+
+
+@contextmanager
+def folder_lock(folder: str | os.PathLike[str], name: str = LOCK_FILE, keep: bool = False) -> Iterator[int]:
+    """Hold a folder against other runs. The kernel ends it with the process, however that ends: no lock grows stale.
+
+    The lock is one on an open file (``flock``), not the file itself, which a killed run leaves behind. Where the file
+    system knows no locks, a warning says so, and nothing is held.
+
+    Args:
+        folder: The folder; it is made.
+        name: The file in it that is locked.
+        keep: Leave the file there at the end, for processes that have inherited it and still hold it.
+
+    Yields:
+        File descriptor of the lock.
+
+    Raises:
+        FolderInUseError: If another run holds it; the message names its process.
+        OSError: If nothing may be written into the folder.
+    """
+    path = Path(folder, name)
+    with _locked_file(path) as file:
+        try:
+            with clear_write_errors(path):
+                file.truncate(0)
+                file.write(f'process {os.getpid()} on {socket.gethostname()}\n'.encode())
+            yield file.fileno()
+        finally:
+            if not keep:
+                path.unlink(missing_ok=True)
+
+
+def _locked_file(path: Path) -> FileIO:
+    while True:
+        with clear_write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open('ab+', buffering=0)
+        try:
+            _lock(file, path.parent)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # its holder has removed it in between: it keeps nobody out
+
+
+def _lock(file: FileIO, folder: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().decode(errors='replace').strip() or 'which has only just begun'
+        raise FolderInUseError(
+            f'{folder}: another run is at work there ({holder}). Wait for it, stop it, or name another folder'
+        ) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        print_log(
+            f'{folder}: its file system knows no locks ({os.strerror(error.errno)}); see to it yourself that no two '
+            'runs are at work there',
+            'current',
+            logging.WARNING,
+        )
