@@ -52,6 +52,8 @@ def explain(error: BaseException, command: str) -> str | None:
     for found in (_memory(error, kind, text, command), _data_worker(text, command), _file(error, text, command)):
         if found is not None:
             return found
+    if 'Connection closed by peer' in text and isinstance(error, RuntimeError):  # gloo's, after a fault elsewhere
+        return 'another process of this run has ended, and this one with it; the message of that one says why'
     return text if text != str(error) and isinstance(error, OSError | ValueError) else None
 
 

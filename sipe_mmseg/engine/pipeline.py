@@ -39,7 +39,8 @@ _INSTALL = {'pydensecrf': 'pip install "sipe-mmseg[crf]"'}  # modules that come 
 # What a config says about speed and messages, not about results.
 _UNDECISIVE = (
     *('work_dir', 'log_level', 'log_processor', 'visualizer', 'vis_backends'),
-    *('default_hooks.logger', 'default_hooks.maps', '*num_workers', '*persistent_workers'),
+    *(f'default_hooks.{name}' for name in ('logger', 'maps', 'timer', 'finite_loss', 'work_dir_lock')),
+    *('*num_workers', '*persistent_workers'),
 )
 _RECORD_KEYS = {'done', 'title', 'command', 'seconds', 'figures', 'made_with'}
 

@@ -5,6 +5,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -666,6 +667,50 @@ def run_command(*words: object, env: dict[str, str]) -> subprocess.CompletedProc
         check=False,
         timeout=600,
     )
+
+
+POISON = """
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class Poison(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 2 and get_rank() == 1:
+            runner.model.module.decode_head.loss_gsc.loss_weight = float('nan')
+"""
+
+
+@pytest.mark.slow
+def test_one_of_two_processes_diverges(home: Path, tmp_path: Path) -> None:
+    (tmp_path / 'poison.py').write_text(POISON)
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = '{home}/config.py'\n"
+        "custom_imports = dict(imports=['sipe_mmseg', 'poison'], allow_failed_imports=False)\n"
+        "custom_hooks = [dict(type='Poison')]\n"
+        'train_dataloader = dict(batch_size=1, num_workers=0, persistent_workers=False)\n'
+    )
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node=2', f'--master-port={port}']
+    command += ['-m', 'sipe_mmseg', 'train', str(tmp_path / 'config.py'), '--launcher=pytorch']
+    command += ['--work-dir', str(tmp_path / 'run')]
+    environment = {
+        **os.environ,
+        'OMP_NUM_THREADS': '1',
+        'CUDA_VISIBLE_DEVICES': '',
+        'SHAPES_ROOT': str(home / 'shapes'),
+    }
+    environment['PYTHONPATH'] = os.pathsep.join([str(REPOSITORY), str(tmp_path), os.environ.get('PYTHONPATH', '')])
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 1
+    assert 'iteration 3: the loss is not finite' in done.stderr, done.stderr[-3000:]
+    assert done.stderr.count('JPEGImages/train_000') == 1, 'the one image of the process that diverged'
+    assert f'The last good checkpoint is {tmp_path}/run/epoch_1.pth' in done.stderr
+    assert (tmp_path / 'run' / 'last_checkpoint').read_text().endswith('epoch_1.pth')
+    assert not (tmp_path / 'run' / 'epoch_2.pth').exists()
 
 
 @pytest.mark.slow
