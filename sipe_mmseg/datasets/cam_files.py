@@ -16,7 +16,7 @@ from ..refinement.label_values import IGNORE_INDEX
 from .atomic_write import atomic_write
 from .image_files import MAX_PIXELS
 from .json_files import require_file
-from .messages import shown
+from .messages import short, shown
 
 CAM_STRIDE = 4
 """Stride of the random walk's grid, and so of what it needs (IRN, section 5)."""
@@ -97,7 +97,7 @@ def read_cam(path: str | os.PathLike[str], num_classes: int | None = None, made_
         ) from None
     except Exception as error:  # zip files raise errors of every kind on broken bytes
         raise ValueError(
-            f'{path}: not a CAM file, or cut short ({error}). Remove it and have tools/generate_labels.py --cams write '
+            f'{path}: not a CAM file, or cut short ({short(str(error))}). Remove it and have tools/generate_labels.py --cams write '
             'it again'
         ) from error
     problem = _problem(classes, is_cam, size)

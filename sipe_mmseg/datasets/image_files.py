@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..refinement.label_values import IGNORE_INDEX
 from .json_files import require_file
-from .messages import shown
+from .messages import short, shown
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -212,7 +212,7 @@ def check_size(height: Any, width: Any, where: str, names: tuple[str, str] = ('h
     Raises:
         ValueError: If they are no whole numbers from 1 on, or more pixels in all than :data:`MAX_PIXELS`.
     """
-    if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
+    if not all(type(side) is int and side > 0 for side in (height, width)):  # True is an int, and no size
         raise ValueError(f'{where}: {names[0]} {shown(height)} and {names[1]} {shown(width)} are no size')
     if height * width > MAX_PIXELS:
         raise ValueError(
@@ -237,7 +237,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     except FileNotFoundError:
         raise
     except Exception as error:  # decoders raise errors of every kind on broken bytes
-        raise OSError(f'{path}: not a readable image ({error})') from error
+        raise OSError(f'{path}: not a readable image ({short(str(error))})') from error
 
 
 def check_samples(
@@ -315,7 +315,7 @@ def sample_problem(
     except FileNotFoundError:
         return f'{image_path}: no such image'
     except Exception as error:
-        return f'{image_path}: not a readable image ({error})'
+        return f'{image_path}: not a readable image ({short(str(error))})'
     if mask_path is None:
         return None
     try:
@@ -325,7 +325,7 @@ def sample_problem(
     except FileNotFoundError:
         return f'{mask_path}: no such mask (of {image_path})'
     except Exception as error:
-        return f'{mask_path}: not a readable mask ({error})'
+        return f'{mask_path}: not a readable mask ({short(str(error))})'
     if mode not in _MASK_MODES:
         return f'{mask_path}: a mask holds class indices (a palette or 8-bit greyscale image), but this has mode {mode}'
     unknown = [value for value in values if num_classes <= value != IGNORE_INDEX]

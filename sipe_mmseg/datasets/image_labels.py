@@ -203,7 +203,7 @@ def read_masks(folder: str, classes: Sequence[str], image_ids: Iterable[str], su
         except FileNotFoundError:
             continue
         except Exception as error:  # decoders raise errors of every kind on broken bytes
-            raise ValueError(f'{path}: {error}') from error
+            raise ValueError(f'{path}: {short(str(error))}') from error
         wrong = [int(value) for value in present if len(classes) <= value != IGNORE_INDEX]
         if wrong:
             raise ValueError(

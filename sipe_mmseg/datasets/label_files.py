@@ -10,6 +10,7 @@ from PIL import Image
 from ..refinement.label_values import IGNORE_INDEX
 from .atomic_write import atomic_write
 from .image_files import open_image
+from .messages import short
 
 _LABEL_MODES = ('P', 'L')
 
@@ -56,7 +57,7 @@ def read_label_png(
         raise
     except Exception as error:  # decoders raise errors of every kind on broken bytes
         raise ValueError(
-            f'{path}: not a readable PNG ({error}). Remove it: the command that wrote the folder writes it again'
+            f'{path}: not a readable PNG ({short(str(error))}). Remove it: the command that wrote the folder writes it again'
         ) from error
     if labels is None:
         raise ValueError(

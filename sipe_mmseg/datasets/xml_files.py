@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import IO, Any
 from xml.parsers import expat
 
+from .messages import short
+
 _BLOCK = 1 << 20  # expat before 2.6 reads a long attribute again for each block
 
 
@@ -46,7 +48,7 @@ def parse_xml(
             parser.Parse(block)
         parser.Parse(b'', True)
     except (expat.ExpatError, LookupError) as error:
-        raise ValueError(f'{path}: not well-formed XML ({error})') from error
+        raise ValueError(f'{path}: not well-formed XML ({short(str(error))})') from error
     except ValueError as error:
         if str(error).startswith(path):
             raise

@@ -366,7 +366,7 @@ class Pipeline:
         """Write ``summary.json`` and ``summary.md``."""
         write_json(self.work_dir / 'summary.json', self.summary())
         with atomic_write(self.work_dir / 'summary.md') as temporary:
-            temporary.write_text(self.table() + '\n')
+            temporary.write_text(self.table() + '\n', encoding='utf-8', errors='backslashreplace')
 
     def table(self) -> str:
         """Markdown table of the figures in % and the times."""

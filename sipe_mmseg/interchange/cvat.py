@@ -147,7 +147,7 @@ def _parse(path: str) -> list[_Image]:
     except ValueError:
         raise
     except Exception as error:  # zip files raise errors of every kind on broken bytes
-        raise ValueError(f'{path}: not a zip file that can be read ({error})') from error
+        raise ValueError(f'{path}: not a zip file that can be read ({short(str(error))})') from error
     return images
 
 
