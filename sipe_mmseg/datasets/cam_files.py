@@ -97,8 +97,8 @@ def read_cam(path: str | os.PathLike[str], num_classes: int | None = None, made_
         ) from None
     except Exception as error:  # zip files raise errors of every kind on broken bytes
         raise ValueError(
-            f'{path}: not a CAM file, or cut short ({short(str(error))}). Remove it and have tools/generate_labels.py --cams write '
-            'it again'
+            f'{path}: not a CAM file, or cut short ({short(str(error))}). Remove it and have '
+            'tools/generate_labels.py --cams write it again'
         ) from error
     problem = _problem(classes, is_cam, size)
     if problem is None and num_classes is not None and (classes >= num_classes).any():

@@ -57,7 +57,8 @@ def read_label_png(
         raise
     except Exception as error:  # decoders raise errors of every kind on broken bytes
         raise ValueError(
-            f'{path}: not a readable PNG ({short(str(error))}). Remove it: the command that wrote the folder writes it again'
+            f'{path}: not a readable PNG ({short(str(error))}). Remove it: the command that wrote the '
+            'folder writes it again'
         ) from error
     if labels is None:
         raise ValueError(
