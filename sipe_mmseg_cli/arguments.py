@@ -110,14 +110,51 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def load_config(path: str | Path) -> 'Config':
+    """Load a config file.
+
+    Raises:
+        ValueError: If it is not Python; the message names the line.
+    """
+    from mmengine.config import Config
+
+    try:
+        return Config.fromfile(str(path))
+    except SyntaxError as error:
+        raise ValueError(f'{path}, line {error.lineno}: not Python ({error.msg})') from error
+
+
+def check_script(words: Sequence[str], prog: str) -> None:
+    """Look at the config and the changes to it that a script of MMSegmentation is given, before it starts.
+
+    Args:
+        words: The command line, config first.
+        prog: What the command was started as, for messages.
+
+    Raises:
+        ValueError: If the config has no model, or is not Python.
+    """
+    changes_among(words, prog)
+    config = load_config(words[0])
+    if not config.get('model'):
+        hint = '; it is a pipeline, which `sipe-mmseg pipeline` runs' if config.get('stages') else ''
+        raise ValueError(f'{words[0]}: has no model{hint}')
+
+
+def changes_among(words: Sequence[str], prog: str = '') -> dict[str, Any]:
+    """The changes of ``--cfg-options`` among the words of a script of MMSegmentation."""
+    parser = argparse.ArgumentParser(prog, add_help=False, usage=argparse.SUPPRESS)
+    add_config_changes(parser)
+    return parse_changes(parser.parse_known_args(list(words))[0].cfg_options)
+
+
 def read_config(path: str | Path, changes: Sequence[str] = ()) -> 'Config':
     """Load a config, make the changes of the command line, and say in which registries its names are."""
-    from mmengine.config import Config
     from mmengine.registry import init_default_scope
 
     import sipe_mmseg  # noqa: F401  # registers everything
 
-    config = Config.fromfile(str(path))
+    config = load_config(path)
     config.merge_from_dict(parse_changes(changes))
     init_default_scope(config.get('default_scope') or 'mmseg')
     return config

@@ -2,7 +2,7 @@
 
     %(prog)s                                        the installation
     %(prog)s sipe_r50_1xb16-5e_voc12aug-512x512     and a config: its data sets, model and first weights
-    %(prog)s my_config.py --cfg-options data_root=elsewhere
+    %(prog)s my_config.py --cfg-options train_dataloader.batch_size=8
     %(prog)s photos                                 and a folder of your own pictures
     %(prog)s photos --labels labels.json            which classes are in them, as JSON or CSV
 
@@ -77,8 +77,13 @@ def look_over_pictures(root: str, labels: str | None, min_side: int | None = Non
     """A folder of pictures and, if there is one, the label file."""
     from sipe_mmseg.datasets.image_files import MIN_SIDE, ImageFolder, first_few
     from sipe_mmseg.datasets.picture_folder import class_folders, look_over, look_over_labels, similar_names
+    from sipe_mmseg.engine.config_lookup import shipped_names
     from sipe_mmseg.engine.progress import Progress
 
+    if root in shipped_names():
+        yield Finding(
+            f'{root} is this folder here; it is also the name of a shipped config', 'note', str(shipped_names()[root])
+        )
     folder = ImageFolder(root)
     with Progress(len(folder.paths)) as progress:
         found = look_over(folder, MIN_SIDE if min_side is None else min_side, progress.advance)
@@ -141,7 +146,8 @@ def look_over_config(name: str, changes: Sequence[str]) -> Iterator[Finding]:
         path = find_config(name)
         config = read_config(path, changes)
     except Exception as error:  # a config is Python, and may raise anything
-        yield Finding(f'{type(error).__name__}: {error}', 'problem')
+        ours = isinstance(error, OSError | ValueError)
+        yield Finding(str(error) if ours else f'{type(error).__name__}: {error}', 'problem')
         return
     yield Finding(f'config {path}')
     for variable in config_variables(config):
@@ -165,6 +171,7 @@ def _look_over_datasets(config: 'Config') -> Iterator[Finding]:
     from mmseg.registry import DATASETS
 
     from sipe_mmseg.datasets.dataset_summary import summarize_dataset
+    from sipe_mmseg.engine.config_mistakes import config_mistake
 
     seen: dict[str, str] = {}  # by what decides, the split that has it
     for split in _SPLITS:
@@ -180,7 +187,8 @@ def _look_over_datasets(config: 'Config') -> Iterator[Finding]:
         try:
             summary = summarize_dataset(DATASETS.build(loader.dataset))
         except Exception as error:  # data sets of mmseg assert, ours raise what the file is wrong with
-            yield Finding(f'{split}: {str(error) or type(error).__name__}', 'problem')
+            text = config_mistake(error, config) or str(error) or type(error).__name__
+            yield Finding(f'{split}: {text}', 'problem')
             continue
         yield from _of_dataset(split, summary)
         batch_size = loader.get('batch_size', 1)
@@ -208,20 +216,22 @@ def _of_dataset(split: str, summary: 'DatasetSummary') -> Iterator[Finding]:
 def _look_over_model(config: 'Config') -> Iterator[Finding]:
     from mmseg.registry import DATASETS, MODELS
 
+    from sipe_mmseg.engine.config_mistakes import config_mistake
+
     if not config.get('model'):
         yield Finding('no model in the config', 'note')
         return
     try:
         model = MODELS.build(config.model)
     except Exception as error:  # whatever an option does to a constructor
-        yield Finding(f'model: {str(error) or type(error).__name__}', 'problem')
+        yield Finding(f'model: {config_mistake(error, config) or str(error) or type(error).__name__}', 'problem')
         return
     number = sum(parameter.numel() for parameter in model.parameters())
     yield Finding(f'model: {config.model.type}, {number / 1e6:.1f} million parameters')
     number_of_classes = getattr(getattr(model, 'decode_head', None), 'num_classes', None)
     for split in _SPLITS:
         dataset = (config.get(f'{split}_dataloader') or {}).get('dataset') or {}
-        kind: Any = DATASETS.get(dataset.get('type', ''))
+        kind: Any = DATASETS.get(dataset['type']) if 'type' in dataset else None
         if hasattr(kind, '_load_metainfo') and number_of_classes is not None:
             try:
                 classes = kind._load_metainfo(dataset.get('metainfo')).get('classes') or ()

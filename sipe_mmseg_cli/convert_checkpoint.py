@@ -7,7 +7,7 @@ And back, for the published code:
 
     %(prog)s --to-published sipe_r50_voc12.pth published.pth
 
-With torch 2.6 or later nothing in the file is run while it is read. No file is overwritten.
+Nothing in the file is run while it is read. No file is overwritten.
 """
 
 import argparse

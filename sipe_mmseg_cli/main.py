@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from pickle import UnpicklingError
 
 from .faults import explain
@@ -22,7 +23,7 @@ class Command:
     """One command: the module that has it, and what it does in a few words.
 
     ``whole_errors`` is for those that run a script of MMSegmentation: its errors are shown as it raises them, except
-    for faults that :func:`~sipe_mmseg_cli.faults.explain` knows.
+    for ours and for faults that :func:`~sipe_mmseg_cli.faults.explain` knows.
     """
 
     module: str
@@ -111,9 +112,9 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
     except Exception as error:
         if isinstance(error, MemoryError):
             traceback.clear_frames(error.__traceback__)  # what they hold leaves no room for a message
-        message = explain(error, name)
+        message = explain(error, name) or _config_mistake(error)
         if message is None:
-            if not isinstance(error, CommandError if command.whole_errors else _MISTAKES):
+            if not (_raised_by_us(error) if command.whole_errors else isinstance(error, _MISTAKES)):
                 raise
             message = str(error) or type(error).__name__
         print(message, file=sys.stderr)
@@ -127,6 +128,24 @@ def _print_any_name() -> None:
     """Have file names that the terminal's encoding lacks printed with backslashes, as standard error has it already."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='backslashreplace')
+
+
+def _raised_by_us(error: Exception) -> bool:
+    """Whether it is one of the errors that our own code raises, with a message for people, about what it is given."""
+    if isinstance(error, CommandError):
+        return True
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    ours = Path(last.filename).is_relative_to(Path(__file__).parents[1] / 'sipe_mmseg')
+    return isinstance(error, OSError | ValueError) and ours and (last.line or '').startswith('raise ')
+
+
+def _config_mistake(error: Exception) -> str | None:
+    """What is wrong with a config, if the error comes of that; where the stack is not imported, nothing was built."""
+    if 'sipe_mmseg.models' not in sys.modules:
+        return None
+    from sipe_mmseg.engine.config_mistakes import config_mistake
+
+    return config_mistake(error)
 
 
 def _printed(text: str, code: int) -> int:

@@ -17,7 +17,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .arguments import add_config_changes, command_parser, parse_changes
+from .arguments import add_config_changes, command_parser, load_config, parse_changes
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
@@ -52,15 +52,16 @@ def choose(names: list[str], args: argparse.Namespace) -> list[str]:
 def main(words: Sequence[str], prog: str) -> int:
     """Run the stages, or list them."""
     args = parse_args(words, prog)
-    from mmengine.config import Config
-
-    from sipe_mmseg.engine.config_lookup import find_config
+    from sipe_mmseg.engine.config_lookup import find_config, shipped_names
     from sipe_mmseg.engine.pipeline import Pipeline, read_stages
 
     logging.disable(logging.INFO)  # MMEngine would name every environment variable of every config
     pipeline = None
     try:
-        config = Config.fromfile(str(find_config(args.config)))
+        config = load_config(find_config(args.config))
+        if not config.get('stages'):
+            known = ', '.join(name for name, path in shipped_names().items() if path.parent.name == 'pipelines')
+            raise ValueError(f'{args.config}: is no pipeline, it has no stages; shipped ones are {known}')
         config.merge_from_dict(parse_changes(args.cfg_options))
         if args.work_dir:
             config.work_dir = args.work_dir

@@ -12,7 +12,7 @@ CONFIG comes first: a file, a work directory or the name of a shipped config. Se
 
 from collections.abc import Sequence
 
-from .arguments import find_model
+from .arguments import changes_among, check_script, find_model, load_config
 from .main import CommandError
 
 
@@ -29,8 +29,25 @@ def main(words: Sequence[str], prog: str) -> int:
         named = len(words) > 1 and not words[1].startswith('-')
         try:
             config, checkpoint = find_model(words[0], words[1] if named else None)
+            words = [str(config), checkpoint, *words[2 if named else 1 :]]
+            check_script(words, prog)
+            _check_checkpoint(words)
         except (OSError, ValueError) as error:
             raise CommandError(error) from error
-        words = [str(config), checkpoint, *words[2 if named else 1 :]]
     run_mmseg_tool('test.py', words)
     return 0
+
+
+def _check_checkpoint(words: Sequence[str]) -> None:
+    """Make sure that the checkpoint has all that the model needs: the script itself would go on with random weights."""
+    from mmengine.registry import init_default_scope
+    from mmengine.runner import CheckpointLoader
+    from mmseg.registry import MODELS
+
+    from sipe_mmseg.engine.model_state import load_weights
+
+    config = load_config(words[0])
+    config.merge_from_dict(changes_among(words))
+    init_default_scope(config.get('default_scope') or 'mmseg')
+    content = CheckpointLoader.load_checkpoint(words[1], map_location='cpu')
+    load_weights(MODELS.build(config.model), content, f'{words[1]} does not fit the model of {words[0]}', whole=False)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.error import URLError
 
-from .arguments import parse_changes
+from .arguments import check_script, parse_changes
 from .main import CommandError
 
 # Number of this process among several, by launcher: torchrun, slurm, mpi. The first one holds the lock.
@@ -37,6 +37,7 @@ def main(words: Sequence[str], prog: str) -> int:
     if not words[0].startswith('-'):
         try:
             words[0] = str(find_config(words[0]))
+            check_script(words, prog)
         except (OSError, ValueError) as error:
             raise CommandError(error) from error
         if not any(int(os.environ.get(name, 0)) for name in _RANKS):

@@ -29,6 +29,7 @@ from torch import nn
 from sipe_mmseg.datasets import shapes
 from sipe_mmseg.engine.mmseg_tools import find_mmseg_tool
 from sipe_mmseg.models.prototypes import EPS
+from sipe_mmseg_cli.check import look_over_config
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 NETWORKS = sorted(path for path in CONFIGS.glob('*/*.py') if path.parent.name not in ('_base_', 'pipelines'))
@@ -314,6 +315,21 @@ def test_template_without_masks_scores_nothing_and_writes_label_maps(custom_root
     runner.train()
     runner.test()
     assert len(list(out.rglob('*.png'))) == 4
+
+
+def test_template_without_images_for_validation_predicts_those_to_train_on(custom_root: Path, tmp_path: Path) -> None:
+    for folder in ('masks', 'images/val', 'labels/val.json'):
+        path = custom_root / folder
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    edits = [("val_masks = 'masks/val'", 'val_masks = None'), ("val_images = 'images/val'", 'val_images = None')]
+    config = edited_template(tmp_path, *edits)
+    findings = list(look_over_config(str(config), ['train_dataloader.batch_size=2']))
+    assert [str(finding) for finding in findings if finding.state == 'problem'] == []
+    assert 'note     val: no data set in the config' in map(str, findings)
+    runner = small_runner(config, tmp_path / 'run')
+    runner.train()
+    dataset = runner.test_dataloader.dataset
+    assert [len(dataset), 'image_labels' in dataset.get_data_info(0)] == [8, True]
 
 
 def test_number_of_classes_follows_from_the_list(tmp_path: Path) -> None:

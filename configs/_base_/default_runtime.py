@@ -20,7 +20,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
-    fold_batch_norm=dict(type='FoldBatchNormHook'),  # None for a network that MMCV's fuse_conv_bn cannot fold
+    fold_batch_norm=dict(type='FoldBatchNormHook'),  # enabled=False where MMCV's fuse_conv_bn cannot fold the network
 )
 custom_hooks = [dict(type='ImagesPerSecondHook')]
 # To watch the maps of four images grow: --cfg-options default_hooks.maps.type=CAMVisualizationHook

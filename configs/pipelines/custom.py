@@ -8,13 +8,15 @@ weights = ['{{$RESNET50_WEIGHTS:torchvision://resnet50}}']
 inputs = [
     *[
         path if path.startswith('/') else '{data_root}/' + path
-        for path in [
-            _base_.train_images,
-            _base_.val_images,
-            *_base_.train_labels.values(),
-            *(_base_.val_labels or {}).values(),
-            *filter(None, [_base_.val_masks]),
-        ]
+        for path in dict.fromkeys(
+            [
+                _base_.train_images,
+                _base_.test_images,
+                *_base_.train_labels.values(),
+                *(_base_.test_labels or {}).values(),
+                *filter(None, [_base_.val_masks]),
+            ]
+        )
     ],
     *[path for path in weights if '://' not in path],
 ]

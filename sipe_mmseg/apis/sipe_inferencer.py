@@ -19,7 +19,6 @@ from mmengine.fileio import get_file_backend, get_local_path
 from mmengine.infer import BaseInferencer
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
-from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from mmengine.structures import PixelData
 from mmengine.visualization import Visualizer
 from mmseg.registry import DATASETS, INFERENCERS, MODELS, TRANSFORMS
@@ -34,7 +33,7 @@ from ..datasets.image_files import MIN_SIDE, SHOWN_PROBLEMS, image_size, sample_
 from ..datasets.label_files import write_label_png
 from ..datasets.palette import voc_palette
 from ..engine.config_lookup import find_checkpoint, find_config
-from ..engine.model_state import evaluating, unwrapped
+from ..engine.model_state import evaluating, load_weights, unwrapped
 from ..engine.splits import without_masks
 from ..models import SIPESegmentor
 from ..models.prototypes import resize_bilinear
@@ -420,10 +419,7 @@ class SIPEInferencer(BaseInferencer):
 
     def _load_weights_to_model(self, model: Any, checkpoint: Any, cfg: Any) -> None:
         """Load weights, every one of them, and the classes that they were trained for."""
-        try:
-            _load_checkpoint_to_model(model, checkpoint, strict=True)
-        except RuntimeError as error:
-            raise ValueError(f'the checkpoint does not fit the model of {_name(cfg)}: {error}') from error
+        load_weights(model, checkpoint, f'the checkpoint does not fit the model of {_name(cfg)}')
         meta = (checkpoint.get('meta') or {}).get('dataset_meta')
         model.dataset_meta = dict(meta) if meta and meta.get('classes') else _dataset_meta(cfg)
 

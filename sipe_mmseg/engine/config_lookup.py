@@ -8,7 +8,7 @@ from ..datasets.messages import short, shown
 
 _NOTE_LENGTH = 4096  # the longest path of Linux
 _PACKAGE = Path(__file__).parents[1]
-_MARKS = {'configs': 'sipe', 'tools': 'train.py'}  # what tells our folder from another one of that name
+_MARKS = {'configs': 'sipe', 'tools': 'generate_labels.py'}  # what tells our folder from others of that name, mmseg's
 
 
 def find_config(source: str | os.PathLike[str]) -> Path:
@@ -47,20 +47,23 @@ def find_dataset_config(source: str | os.PathLike[str]) -> Path:
     try:
         return find_config(source)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f'{error}. The shipped data sets are {", ".join(sorted(datasets))}') from error
+        raise FileNotFoundError(f'{error}; the shipped data sets are {", ".join(sorted(datasets))}') from error
 
 
 def find_script(path: str) -> str:
     """The Python file that a pipeline calls ``tools/...`` or ``configs/...``: in the working directory, or as shipped.
 
+    ``tools`` of another project, such as a checkout of MMSegmentation, may have files of the same names: they count
+    only if they are written ``./tools/...``.
+
     Args:
         path: Any path.
 
     Returns:
-        Path of the shipped file if there is one and none in the working directory, else ``path`` itself.
+        Path of the shipped file if there is one and none of ours in the working directory, else ``path`` itself.
     """
     folder, _, rest = path.partition('/')
-    if folder in _MARKS and not Path(path).exists():
+    if folder in _MARKS and not (Path(path).exists() and (folder != 'tools' or Path(folder, _MARKS[folder]).exists())):
         try:
             shipped = _shipped(folder) / rest
         except FileNotFoundError:
@@ -172,6 +175,6 @@ def _shipped_config(name: str) -> Path:
         raise FileNotFoundError(f'{name}: no such config file or work directory, and {error}') from error
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f'did you mean {close[0]!r}?' if close else f'they are in {shipped_configs()}'
+        hint = f'did you mean {close[0]!r}?' if close else '`sipe-mmseg configs` lists them'
         raise FileNotFoundError(f'{name}: no such config file or work directory, and no shipped config; {hint}')
     return known[name]

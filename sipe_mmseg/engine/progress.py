@@ -48,8 +48,8 @@ class Progress:
             self._show()
 
     def close(self) -> None:
-        """Show the last state and end the line; nothing if there was nothing to do."""
-        if self.total and self.done != self._shown_done:
+        """Show the last state and end the line; nothing if nothing was done."""
+        if self.done and self.done != self._shown_done:
             self._show()
         if self._on_terminal and self._shown_done >= 0:
             self._stream.write('\n')

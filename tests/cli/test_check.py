@@ -115,6 +115,15 @@ def test_each_unusable_picture_is_named(photos: Path, run: Callable) -> None:
     assert f'{photos}/tiny.png' not in run(photos, '--min-side', 8)[1]
 
 
+def test_a_folder_named_like_a_config(photos: Path, monkeypatch: pytest.MonkeyPatch, run: Callable) -> None:
+    monkeypatch.chdir(photos.parent)
+    photos.rename('shapes')
+    code, printed = run('shapes')
+    assert code == 0
+    assert 'ok       4 of 4 pictures can be read' in printed
+    assert f'also the name of a shipped config\n         {shipped_configs()}/pipelines/shapes.py' in printed
+
+
 def test_a_folder_without_pictures(tmp_path: Path, run: Callable) -> None:
     (tmp_path / 'notes.txt').touch()
     code, printed = run(tmp_path)
@@ -226,7 +235,7 @@ def test_what_is_wrong_with_a_config_is_named(shapes: Path, run: Callable) -> No
     assert 'val_0001.jpg: not a readable image' in printed and 'ok       train: 20 images' in printed
     code, printed = run('sipe_r18')
     assert code == 1
-    assert 'problem  FileNotFoundError: sipe_r18: no such config file' in printed
+    assert 'problem  sipe_r18: no such config file' in printed
 
 
 def test_weights_to_begin_with(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable) -> None:

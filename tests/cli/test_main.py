@@ -9,7 +9,11 @@ from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
 
+from sipe_mmseg.datasets.shapes import ShapesSettings, write_shapes
 from sipe_mmseg_cli import configs
 from sipe_mmseg_cli import main as main_module
 from sipe_mmseg_cli.main import COMMANDS, main
@@ -112,12 +116,69 @@ def test_mistakes_are_lines_and_our_own_errors_are_not(
         main(['configs'])
 
 
-def test_errors_inside_tools_of_mmseg_are_shown_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / 'broken.py').write_text('a = 1\n')
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ('model.decode_head.alpa=1', "model.decode_head.alpa is 1, but SIPEHead has no 'alpa'; did you mean 'alpha'?"),
+        ('train_cfg.max_epoch=3', "train_cfg.max_epoch is 3, but EpochBasedTrainLoop has no 'max_epoch'; did you mean"),
+        ('model.type=SIPESegmenter', "model.type is 'SIPESegmenter', but no model is called so; did you mean 'SIPESeg"),
+    ],
+)
+def test_a_misspelt_key_of_a_config_is_a_line(
+    change: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
     monkeypatch.setattr(sys, 'argv', [])
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(KeyError, match='model'):
+    assert main(['train', 'sipe_r18_1xb16-6e_shapes-160x160', '--work-dir', 'run', '--cfg-options', change]) == 1
+    assert message in capfd.readouterr().err
+
+
+def test_errors_inside_tools_of_mmseg_are_shown_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'broken.py').write_text("default_scope = 'mmseg'\nmodel = dict(type='EncoderDecoder')\n")
+    monkeypatch.setattr(sys, 'argv', [])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TypeError, match='missing'):
         main(['train', 'broken.py'])
+
+
+def test_configs_that_scripts_of_mmseg_cannot_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / 'broken.py').write_text('model = dict(\n')
+    monkeypatch.setattr(sys, 'argv', [])
+    monkeypatch.chdir(tmp_path)
+    for name in ('train', 'pipeline', 'check'):
+        assert main([name, 'broken.py']) == 1
+        printed = capsys.readouterr()
+        assert "broken.py, line 1: not Python ('(' was never closed)" in printed.err + printed.out
+    assert main(['train', 'shapes']) == 1
+    assert 'shapes.py: has no model; it is a pipeline, which `sipe-mmseg pipeline` runs' in capsys.readouterr().err
+    assert main(['pipeline', 'sipe_r18_1xb16-6e_shapes-160x160']) == 1
+    assert 'is no pipeline, it has no stages; shipped ones are coco14, custom, shapes,' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(['train', 'sipe_r18_1xb16-6e_shapes-160x160', '--cfg-options', 'fly'])
+    assert 'must be KEY=VALUE' in capsys.readouterr().err
+    monkeypatch.setenv('SHAPES_ROOT', 'nowhere')
+    assert main(['train', 'sipe_r18_1xb16-6e_shapes-160x160', '--work-dir', 'run']) == 1
+    assert 'ImageLevelDataset: ' in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_checkpoint_of_another_number_of_classes_is_not_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """MMEngine would leave the classifier random, and score that."""
+    monkeypatch.setattr(sys, 'argv', [])
+    monkeypatch.chdir(tmp_path)
+    write_shapes(tmp_path / 'data/shapes', ShapesSettings(num_train=1, num_val=1, size=64))
+    config = Config.fromfile(ROOT / 'configs/sipe/sipe_r18_1xb16-6e_shapes-160x160.py')
+    torch.save(MODELS.build(config.model).state_dict(), tmp_path / 'six.pth')
+    words = ['sipe_r18_1xb16-6e_shapes-160x160', 'six.pth', '--cfg-options', 'model.decode_head.num_classes=4']
+    for command in (['test'], ['labels', '--out', 'maps'], ['overlays', '--out', 'drawn']):
+        assert main([command[0], *words[:2], *command[1:], *words[2:]]) == 1
+        printed = capsys.readouterr().err
+        assert 'six.pth does not fit the model of' in printed
+        message = printed[printed.index('six.pth does not fit the model of') :]
+        assert 'size mismatch for decode_head.classifier.weight: ' in message and len(message.splitlines()) < 10
 
 
 def test_without_mmcv_the_command_says_what_to_install() -> None:
@@ -128,8 +189,9 @@ def test_without_mmcv_the_command_says_what_to_install() -> None:
 
 
 def test_a_work_directory_names_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / 'mine.py').touch()
+    (tmp_path / 'mine.py').write_text("model = dict(type='SIPESegmentor')\n")
     (tmp_path / 'epoch_3.pth').touch()
+    monkeypatch.setattr('sipe_mmseg_cli.test._check_checkpoint', lambda words: None)
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_3.pth'))
     given: list[list[str]] = []
     monkeypatch.setattr('sipe_mmseg.engine.mmseg_tools.run_mmseg_tool', lambda name, words: given.append(words))

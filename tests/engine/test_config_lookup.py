@@ -91,7 +91,7 @@ def test_data_sets_come_before_pipelines_of_the_same_name(tmp_path: Path, monkey
     assert find_dataset_config('mine.py') == Path('mine.py')
     with pytest.raises(
         FileNotFoundError,
-        match=r'voc13: no such config file .* The shipped data sets are coco14, custom, shapes, voc12$',
+        match=r'voc13: no such config file .*; the shipped data sets are coco14, custom, shapes, voc12$',
     ):
         find_dataset_config('voc13')
 
@@ -109,7 +109,12 @@ def test_scripts_of_the_working_directory_come_first(tmp_path: Path, monkeypatch
     for path in ('tools/fly.py', 'train.py', 'elsewhere/train.py', '/tools/train.py'):
         assert find_script(path) == path
     (tmp_path / 'tools').mkdir()
-    (tmp_path / 'tools/train.py').touch()
+    for name in ('train.py', 'mine.py'):
+        (tmp_path / 'tools' / name).touch()
+    assert find_script('tools/train.py') == train  # as in a checkout of MMSegmentation, whose tools are not ours
+    for path in ('./tools/train.py', 'tools/mine.py'):
+        assert find_script(path) == path
+    (tmp_path / 'tools/generate_labels.py').touch()
     assert find_script('tools/train.py') == 'tools/train.py'
     monkeypatch.setattr(config_lookup, '_PACKAGE', tmp_path / 'nowhere' / 'sipe_mmseg')
     assert find_script('tools/test.py') == 'tools/test.py'

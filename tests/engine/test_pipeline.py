@@ -626,6 +626,10 @@ def test_custom_pipeline_wants_what_its_data_set_names(tmp_path):
     assert stages[0].needs == tuple(f'data/custom/{folder}' for folder in folders[:-1])
     assert stages[-1].name == 'score_seg_irn_crf'
     assert [stage.name for stage in stages if stage.figures] == []
+    # Without images for validation, either, those to train on are all there is.
+    dataset.write_text(dataset.read_text().replace("val_images = 'images/val'", 'val_images = None'))
+    stages = read_stages(Config.fromfile(tmp_path / 'pipelines/custom.py'))
+    assert stages[0].needs == ('data/custom/images/train', 'data/custom/labels/train.json')
 
 
 def test_shipped_stages_name_the_modules_that_they_need():

@@ -53,6 +53,13 @@ def test_rewrites_one_line_of_a_terminal() -> None:
     assert len({len(state.rstrip('\n')) for state in states[1:]}) == 1  # none leaves the end of a longer one behind
 
 
+def test_an_error_before_the_first_image_shows_nothing() -> None:
+    stream = io.StringIO()
+    with pytest.raises(ValueError), Progress(10, stream):
+        raise ValueError
+    assert not stream.getvalue()
+
+
 def test_an_error_shows_how_far_it_got() -> None:
     stream = io.StringIO()
     with pytest.raises(ValueError), Progress(10, stream) as progress:

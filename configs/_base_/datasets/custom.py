@@ -7,7 +7,7 @@ classes = ('background', 'cat', 'dog')
 # The images, with subfolders if you like: .jpg, .jpeg, .png, ... To use only some of them give the data sets further
 # down an ann_file, a text file with one image a line.
 train_images = 'images/train'
-val_images = 'images/val'  # no others to predict: the same folder again
+val_images = 'images/val'  # None: no others, those to train on are predicted, with their labels; val_masks are theirs
 
 # Which classes are in which image, in one of three forms.
 # JSON: {"0001.jpg": ["cat"], "more/0002": ["cat", "dog"], "0003.jpg": []}
@@ -30,6 +30,8 @@ label_maps = 'work_dirs/label_maps'
 # ----------------------------------------------------------------------------------------------------------------------
 
 dataset_type = 'ImageLevelDataset'
+test_images = val_images or train_images
+test_labels = val_labels if val_images else train_labels
 metainfo = dict(classes=classes)
 crop_size = (512, 512)
 
@@ -83,8 +85,8 @@ test_dataloader = dict(
         type=dataset_type,
         metainfo=metainfo,
         data_root=data_root,
-        data_prefix=dict(img_path=val_images, seg_map_path=val_masks),
-        labels=val_labels,
+        data_prefix=dict(img_path=test_images, seg_map_path=val_masks),
+        labels=test_labels,
         on_unlabelled=on_unlabelled,
         pipeline=test_pipeline,
         test_mode=True,
@@ -100,5 +102,5 @@ val_evaluator = test_evaluator if val_masks else None
 # What --split of the label tools may name: the options of test_dataloader's data set that are different there.
 splits = dict(
     train=dict(data_prefix=dict(img_path=train_images), labels=train_labels),
-    val=dict(data_prefix=dict(img_path=val_images, seg_map_path=val_masks), labels=val_labels),
+    val=dict(data_prefix=dict(img_path=test_images, seg_map_path=val_masks), labels=test_labels),
 )
