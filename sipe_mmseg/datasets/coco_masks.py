@@ -203,7 +203,7 @@ def _vertices(polygon: Sequence[float] | npt.NDArray[np.float64]) -> npt.NDArray
     try:
         numbers = np.asarray(polygon, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f'a polygon must be a list of numbers ({error})') from error
+        raise ValueError(f'a polygon must be a list of numbers ({short(str(error))})') from error
     if numbers.ndim != 1 or len(numbers) % 2 or not (np.abs(numbers) < MAX_COORDINATE).all():
         raise ValueError('a polygon must be a list of numbers x0, y0, x1, y1, ...')
     return numbers.reshape(-1, 2)
