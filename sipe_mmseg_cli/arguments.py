@@ -110,6 +110,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def script_words(words: Sequence[str], doc: str | None, prog: str) -> list[str]:
+    """The words for a script of MMSegmentation, which has a help of its own: a command's is shown before it."""
+    if words and not {'-h', '--help'} & set(words):
+        return list(words)
+    print((doc or '') % dict(prog=prog), flush=True)
+    return ['--help']
+
+
 def load_config(path: str | Path) -> 'Config':
     """Load a config file.
 
