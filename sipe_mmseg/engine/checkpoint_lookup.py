@@ -8,6 +8,9 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from ..datasets.messages import short
+from .config_lookup import read_note
+
 _NUMBERED = re.compile(r'(?:epoch|iter)_\d+\.pth')  # not best_*.pth, from which no training can go on
 
 
@@ -54,14 +57,14 @@ def _named(note: Path) -> tuple[Path | None, str]:
     """The file that ``last_checkpoint`` names, and what is wrong with the note: one of the two, or both."""
     if not note.is_file():
         return None, f'{note.parent}: has no last_checkpoint, which training writes with its first checkpoint'
-    text = note.read_text(encoding='utf-8', errors='replace').strip('\0 \n')
-    if not text:
-        return None, f'{note}: is empty'
-    named = Path(text)
+    try:
+        named = Path(read_note(note))
+    except ValueError as error:
+        return None, str(error)
     for path in (named, note.parent / named.name):
-        if path.is_file():
+        if os.path.isfile(path):  # which, unlike path.is_file(), takes names that are too long as well
             return path, ''
-    return None, f'{note}: names {named}, but there is no such file, nor {named.name} beside it'
+    return None, f'{note}: names {short(str(named))}, but there is no such file, nor {short(named.name)} beside it'
 
 
 def _newest_first(folder: Path) -> list[Path]:

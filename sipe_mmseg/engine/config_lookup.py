@@ -4,6 +4,9 @@ import difflib
 import os
 from pathlib import Path
 
+from ..datasets.messages import shown
+
+_NOTE_LENGTH = 4096  # the longest path of Linux
 _PACKAGE = Path(__file__).parents[1]
 _MARKS = {'configs': 'sipe', 'tools': 'generate_labels.py'}  # what tells our folder from others of that name, mmseg's
 
@@ -67,6 +70,21 @@ def find_script(path: str) -> str:
             return path
         return str(shipped) if shipped.is_file() else path
     return path
+
+
+def read_note(path: str | os.PathLike[str]) -> str:
+    """The one line of text, such as a path, that a file holds.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else.
+    """
+    with open(path, 'rb') as file:
+        content = file.read(_NOTE_LENGTH + 1)
+    text = content.decode('utf-8', 'replace').strip()
+    if not text.isprintable() or not text or '\ufffd' in text or len(content) > _NOTE_LENGTH:
+        raise ValueError(f'{path}: holds {shown(text)}; it should hold one line of text, such as the path of a file')
+    return text
 
 
 def shipped_configs() -> Path:
