@@ -2,6 +2,7 @@
 # make test      install into .venv, then all tests but the slow ones
 # make test-all  the slow tests too
 # make coverage  the tests of make test, and how much of the package they run: less than 95 % of its branches is an error
+# make mutation  whether the tests notice when the mathematics is changed in one place; about an hour on a free core
 # make lint      style, rules against unsafe code, and types
 #
 # make PYTHON=python3.12 ...   another Python (3.10, 3.11 or 3.12)
@@ -16,7 +17,7 @@ STAMP := $(VENV)/installed
 # The same for what the tests need and the demo does not: the dense CRF, which has to be compiled, and pytorch-grad-cam.
 TEST_STAMP := $(VENV)/installed-tests
 
-.PHONY: demo test test-all coverage lint
+.PHONY: demo test test-all coverage mutation lint
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -40,6 +41,10 @@ lint: $(STAMP)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+
+mutation: $(TEST_STAMP)
+	$(RUN) -m pip install --disable-pip-version-check 'cosmic-ray==8.7.*'
+	$(RUN) tests/mutation/run.py --fresh
 
 # Written so that any Python, even 2, can run it and say what is wrong.
 define CHECK_PYTHON

@@ -12,16 +12,13 @@ CONFIG comes first: a file, a work directory or the name of a shipped config. Se
 
 from collections.abc import Sequence
 
-from .arguments import changes_among, check_script, find_model, load_config
+from .arguments import changes_among, check_script, find_model, load_config, script_words
 from .main import CommandError
 
 
 def main(words: Sequence[str], prog: str) -> int:
     """Run MMSegmentation's script, which reads the options itself."""
-    words = list(words)
-    if not words or {'-h', '--help'} & set(words):
-        print((__doc__ or '') % dict(prog=prog), flush=True)
-        words = ['--help']
+    words = script_words(words, __doc__, prog)
     import sipe_mmseg  # noqa: F401  # registers everything
     from sipe_mmseg.engine.mmseg_tools import run_mmseg_tool
 

@@ -23,7 +23,7 @@ def half_disc(radius: int) -> list[Displacement]:
     return [
         (dy, dx)
         for dy in range(radius)
-        for dx in range(-radius + 1, radius)
+        for dx in range(-radius, radius)
         if (dy > 0 or dx > 0) and dy * dy + dx * dx < radius * radius
     ]
 

@@ -20,6 +20,7 @@ from sipe_mmseg.models.prototypes import (
     norm_over_channels,
     normalize_by_max,
     resize_bilinear,
+    shrinking_taps,
     soft_iou,
     structure_aware_seeds,
     validity_maps,
@@ -163,6 +164,14 @@ class TestValidityMaps:
             assert found[0, 0].flatten().tolist() == rows
             assert torch.equal(found[0, 1], found[0, 0])
 
+    def test_device_is_that_of_the_labels(self) -> None:
+        labels, boxes = torch.tensor(LABELS, device='meta'), torch.tensor(BOXES, device='meta')
+        assert validity_maps(labels, boxes, CROP, (H, W)).device.type == 'meta'
+
+    def test_another_number_of_sides(self) -> None:
+        with pytest.raises(ValueError, match='zip'):
+            validity_maps(torch.ones(1, 1), torch.tensor([[0, 16, 0, 16]]), CROP, (3, 4, 5))
+
     def test_dtype_is_that_of_the_labels(self) -> None:
         labels = torch.tensor(LABELS, dtype=torch.float32)
         assert validity_maps(labels, torch.tensor(BOXES), CROP, (H, W)).dtype == torch.float32
@@ -189,10 +198,15 @@ class TestNormOverChannels:
         assert torch.equal(features.grad, torch.zeros_like(features))
 
 
+@pytest.mark.filterwarnings('error')  # PyTorch only warns of an output with another shape
 class TestSoftIoU:
     def test_is_the_reference(self, reference: ModuleType) -> None:
         features, maps = draw(N, D, H, W), torch.rand(N, K + 1, H, W)
         torch.testing.assert_close(soft_iou(features, maps), images(reference.soft_iou, features, maps))
+
+    def test_another_number_of_images(self) -> None:
+        with pytest.raises(ValueError, match='zip'):
+            soft_iou(draw(N, D, H, W), torch.rand(N + 1, K + 1, H, W))
 
     def test_dead_features_and_empty_maps(self, reference: ModuleType) -> None:
         features, maps = draw(N, D, H, W), torch.rand(N, K + 1, H, W)
@@ -335,6 +349,20 @@ class TestHierarchicalFeature:
         torch.testing.assert_close(gradients(found, maps), gradients(expected, maps))
         assert seen == [min(size[0] * size[1], 4 * 3 * 4)]
 
+    @pytest.mark.parametrize(
+        ('size', 'whole'), [((6, 8), True), ((7, 7), False), ((2, 24), True), ((2, 25), False), ((49, 1), False)]
+    )
+    def test_reads_a_part_only_where_it_has_fewer_cells(self, size: tuple[int, int], whole: bool) -> None:
+        """To a grid of 3 x 4, four cells are read for each new one: 48."""
+        assert (shrinking_taps(size, (3, 4), torch.device('cpu')) is None) == whole
+
+    def test_taps_are_made_where_the_map_is(self) -> None:
+        assert {each.device.type for each in shrinking_taps((9, 9), (2, 2), torch.device('meta'))} == {'meta'}
+
+    def test_another_number_of_projections(self) -> None:
+        with pytest.raises(ValueError, match='zip'):
+            hierarchical_feature([draw(N, D, H, W)] * 2, [nn.Identity()] * 3, (H, W))
+
     def test_every_stage_has_unit_length_before_it_is_resized(self) -> None:
         found = hierarchical_feature([draw(N, 4, H, W) * 100, draw(N, 6, H, W) * 0.01], [nn.Identity()] * 2, (H, W))
         for part in found.split([4, 6], dim=1):
@@ -384,6 +412,14 @@ class TestImageSpecificCams:
         assert found.min() >= 0
         assert found.max() <= 1 + 1e-12
         torch.testing.assert_close(found[:, 0, 1, 2], torch.ones(N))
+
+    @pytest.mark.parametrize('eps', [1e-8, 1e-3])
+    @pytest.mark.parametrize('length', [1e-12, 1e-9, 1e-7, 1e-4])
+    def test_guard_is_that_of_a_cosine(self, length: float, eps: float) -> None:
+        features, prototypes = draw(N, D, H, W), draw(N, K + 1, D)
+        for small, large in ((features * length, prototypes), (features, prototypes * length)):
+            cosine = F.cosine_similarity(small[:, None], large[..., None, None], dim=2, eps=eps)
+            torch.testing.assert_close(image_specific_cams(small, large, eps=eps), cosine.relu())
 
     def test_zero_prototype_is_a_zero_map_with_finite_gradients(self) -> None:
         features, prototypes = draw(N, D, H, W), draw(N, K + 1, D)

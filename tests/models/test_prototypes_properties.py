@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -27,8 +27,8 @@ from sipe_mmseg.models.prototypes import (
 )
 
 DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU'))]
-drawn = settings(derandomize=True, deadline=None, database=None, max_examples=12)
-few = settings(drawn, max_examples=5)
+drawn = settings(derandomize=True, deadline=None, database=None, max_examples=8)
+few = settings(drawn, max_examples=3)
 
 
 class Scene(NamedTuple):
@@ -289,7 +289,7 @@ class TestWholePath:
         close((found.is_cam.flatten(),), (torch.tensor(seeds).double(),))
 
     def test_a_thousand_classes_are_those_of_the_reference(self, reference: ModuleType) -> None:
-        scene = make_scene(images=1, classes=999, height=2, width=3, channels=6, seed=4)
+        scene = make_scene(images=1, classes=999, height=1, width=4, channels=6, seed=4)
         found = explore(scene)
         single = scene.changed(lambda each: each[0])
         cam, seeds, prototypes, is_cam = reference.training_maps(*single)
@@ -553,6 +553,7 @@ class TestHierarchicalFeature:
     @pytest.mark.parametrize('scale', [1.0, 3e4])
     @few
     @given(seed=st.integers(0, 999), old=grids, size=grids)
+    @example(seed=0, old=(9, 9), size=(2, 2))
     def test_every_precision_gives_float32_near_float64(
         self,
         device: str,

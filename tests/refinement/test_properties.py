@@ -16,8 +16,8 @@ from sipe_mmseg.refinement.pixel_pairs import at_pairs, half_disc, path
 
 DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU'))]
 needs_crf = pytest.mark.skipif(find_spec('pydensecrf') is None, reason='the extra crf is not installed')
-drawn = settings(derandomize=True, deadline=None, database=None, max_examples=12)
-few = settings(drawn, max_examples=5)
+drawn = settings(derandomize=True, deadline=None, database=None, max_examples=8)
+few = settings(drawn, max_examples=3)
 
 
 def make_walk(images: int, classes: int, height: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
