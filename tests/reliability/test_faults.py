@@ -149,7 +149,7 @@ def command_raises(error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys
 def train(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, work_dir: Path, run: Callable) -> str:
     """What ``sipe-mmseg train`` prints to standard error when MMSegmentation's script does this; it must fail."""
     monkeypatch.setattr(mmseg_tools, 'run_mmseg_tool', lambda name, words: run())
-    code = main(['train', str(BASE / 'default_runtime.py'), '--work-dir', str(work_dir)])
+    code = main(['train', 'sipe_r18_1xb16-6e_shapes-160x160', '--work-dir', str(work_dir)])
     assert code == 1
     return capfd.readouterr().err
 
