@@ -42,11 +42,6 @@ def draw_curves(work_dir: str | Path, out: str | Path, scores: Sequence[str] = S
         'score (%)': [name for name in scores if name in curves],
     }
     drawn = {title: names for title, names in drawn.items() if names}
-    if not drawn:
-        raise ValueError(
-            f'{work_dir}: the logs have no loss, no lr and none of {", ".join(scores)}; what they have is '
-            f'{", ".join(curves)}'
-        )
 
     figure = Figure(figsize=(8, 2.7 * len(drawn)), dpi=120, layout='constrained')
     axes = figure.subplots(len(drawn), sharex=True, squeeze=False)[:, 0]
@@ -113,9 +108,8 @@ def training_starts(work_dir: str | Path) -> list[tuple[Path, int, list[dict[str
     starts = []
     for path in paths:
         records = _read_records(path)
-        if any(
-            'loss' in record for record in records
-        ):  # else it only scored, under a step that is none of the training's
+        # Else it only scored, under a step that is none of the training's.
+        if any(isinstance(record.get('loss'), int | float) for record in records):
             starts.append((path.parent, min(record['step'] for record in records), records))
     if not starts:
         raise ValueError(f'{work_dir}: no training has logged anything yet in {", ".join(str(path) for path in paths)}')

@@ -22,6 +22,7 @@ from sipe_mmseg.datasets.palette import voc_palette
 from sipe_mmseg.datasets.result_folder import ResultFolder
 from sipe_mmseg.datasets.shapes import draw_picture
 from sipe_mmseg.evaluation.label_scores import score_labels
+from sipe_mmseg.evaluation.threshold_curve import ThresholdCurve
 from sipe_mmseg.report import LabelReport, collect_label_report, render_label_report, write_label_report
 from sipe_mmseg.report.charts import NO_VALUE
 from sipe_mmseg.report.collection import select_images
@@ -339,6 +340,16 @@ def test_curve_says_where_its_best_point_is_from(report: LabelReport, page: Page
     (marked,) = page.all('circle')
     assert (float(marked[0]['cx'] or 0), float(marked[0]['cy'] or 0)) == min(points, key=lambda point: point[1])
     assert {'mIoU, %', 'threshold', '0.2', '1'} <= {text for _, text in page.all('text')}
+
+
+def test_masks_that_are_void_everywhere_have_no_scores(report: LabelReport) -> None:
+    assert report.scores is not None
+    scores = replace(report.scores, confusion=np.zeros_like(report.scores.confusion))
+    page = Page(render_label_report(replace(report, scores=scores, curve=ThresholdCurve(len(CLASSES)))))
+    assert len(page.all('svg', class_='chart')) == 1
+    assert {'mIoU, %', 'threshold', '0', '100'} <= {text for _, text in page.all('text')}
+    assert not page.all('polyline') and not page.all('circle') and not page.all('line', class_='argmax')
+    assert 'best:' not in page.all('body')[0][1]
 
 
 def test_confusion_matrix(report: LabelReport, page: Page) -> None:
