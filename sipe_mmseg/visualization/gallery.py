@@ -14,7 +14,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 
 from ..datasets.atomic_write import atomic_write
-from ..datasets.result_folder import image_id
+from ..datasets.result_folder import ResultFolder, image_id
 from ..engine.model_state import read_weights
 from ..models.sipe_segmentor import NO_SEED
 from .overlays import ByteImage, Colour, LabelMap, blend_heat, colour_labels, panel
@@ -72,7 +72,7 @@ def draw_gallery(
         image = mmcv.imread(info['img_path'], channel_order='rgb')
         if gallery is not None:
             rows.append(prediction_row(image, sample, palette))
-        path = Path(out_dir) / f'{info["img_id"]}.png'
+        path = ResultFolder(Path(out_dir), '.png').path(image_id(info))
         with atomic_write(path) as temporary:
             Image.fromarray(prediction_panel(image, sample, classes, palette)).save(temporary, format='PNG')
         yield path
