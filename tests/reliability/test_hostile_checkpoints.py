@@ -671,7 +671,6 @@ READERS = {
     'sipe_mmseg/compat.py': {'torch.serialization.load(path, map_location=map_location, weights_only=True)'},
     'sipe_mmseg/datasets/full_decoding.py': {'image.load()'},  # Pillow's
     'sipe_mmseg/datasets/image_files.py': {'image.load()'},
-    'sipe_mmseg/datasets/cam_files.py': {'np.load(path, allow_pickle=False)'},
     'sipe_mmseg/engine/model_state.py': {"CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')"},
     'sipe_mmseg_cli/convert_checkpoint.py': {
         "CheckpointLoader.load_checkpoint(str(args.checkpoint), map_location='cpu')"
