@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -72,6 +73,7 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 1 if the command failed, or 2 if there is no such command.
     """
+    _print_any_name()
     words = list(sys.argv[1:] if words is None else words)
     if not words or words[0] in ('-h', '--help', 'help'):
         return _printed(overview(), 0 if words else 2)
@@ -122,6 +124,12 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
         return 130
 
 
+def _print_any_name() -> None:
+    """Have file names that the terminal's encoding lacks printed with backslashes, as standard error has it already."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')
+
+
 def _raised_by_us(error: Exception) -> bool:
     """Whether it is one of the errors that our own code raises, with a message for people, about what it is given."""
     if isinstance(error, CommandError):
@@ -161,6 +169,7 @@ class CommandError(ValueError):
 
 def run_tool(name: str) -> int:
     """Run a command for a file of ``tools/``."""
+    _print_any_name()
     return run_command(name, sys.argv[1:], f'python {sys.argv[0]}')
 
 

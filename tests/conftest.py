@@ -15,6 +15,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=Path(__file__).parent / 'data' / 'parity',
         help='folder of reference numbers, laid out as the shipped one',
     )
+    parser.addoption(
+        '--fuzz-inputs',
+        type=int,
+        default=200,
+        help='how many bad files to have each parser read (default: %(default)s)',
+    )
 
 
 @pytest.fixture(autouse=True, scope='session')

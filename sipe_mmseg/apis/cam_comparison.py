@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..datasets.atomic_write import atomic_write
 from ..datasets.image_files import read_rgb
-from ..datasets.result_folder import image_id
+from ..datasets.result_folder import ResultFolder, image_id
 from ..engine.model_state import load_weights
 from ..engine.progress import Progress
 from ..evaluation.confusion import confusion_matrix, iou_per_class, nan_mean
@@ -127,7 +127,7 @@ def compare_cams(
                 label_map += confusion_matrix(sample.pred_sem_seg.data[0].cpu(), truth, num_classes)
                 for name, curve in curves.items():
                     curve.add(maps[name], sample.present.classes, truth)
-            with atomic_write(Path(out_dir) / f'{image_id(info)}.png') as temporary:
+            with atomic_write(ResultFolder(Path(out_dir), '.png').path(image_id(info))) as temporary:
                 Image.fromarray(panel([list(row.values())], list(row))).save(temporary, format='PNG')
             progress.advance()
     if not scored or not len(indices):

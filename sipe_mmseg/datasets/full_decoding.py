@@ -8,9 +8,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import cv2
-from PIL import Image
+import mmcv
 
 from ..processors import num_processors
+from .image_files import open_image
+from .messages import short
 
 _MARKS = ('Corrupt JPEG data', 'Premature end of JPEG')  # how libjpeg begins what it warns of
 # Some cameras and editors leave a few bytes before a marker, and every pixel is there; a damaged sector of a disk is
@@ -73,12 +75,12 @@ def _decode(path: str) -> Damage | None:
     os.lseek(_STDERR, 0, os.SEEK_SET)
     os.ftruncate(_STDERR, 0)
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             if image.format not in ('JPEG', 'MPO'):
                 image.load()
-        readable = cv2.imread(path) is not None
+        readable = mmcv.imread(path) is not None  # cv2.imread crashes on names that are not UTF-8
     except Exception as error:  # decoders raise errors of every kind on broken bytes
-        return Damage(path, f'not a readable image ({error})', True)
+        return Damage(path, f'not a readable image ({short(str(error))})', True)
     if not readable:
         return Damage(path, 'not a readable image', True)
     said = os.pread(_STDERR, _MOST_SAID, 0).decode('utf-8', 'replace')

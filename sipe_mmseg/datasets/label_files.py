@@ -9,6 +9,8 @@ from PIL import Image
 
 from ..refinement.label_values import IGNORE_INDEX
 from .atomic_write import atomic_write
+from .image_files import open_image
+from .messages import short
 
 _LABEL_MODES = ('P', 'L')
 
@@ -48,14 +50,15 @@ def read_label_png(
             that is no class; the message names the file.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             mode = image.mode
             labels = np.array(image) if mode in _LABEL_MODES else None
     except FileNotFoundError:
         raise
     except Exception as error:  # decoders raise errors of every kind on broken bytes
         raise ValueError(
-            f'{path}: not a readable PNG ({error}). Remove it: the command that wrote the folder writes it again'
+            f'{path}: not a readable PNG ({short(str(error))}). Remove it: the command that wrote the '
+            'folder writes it again'
         ) from error
     if labels is None:
         raise ValueError(

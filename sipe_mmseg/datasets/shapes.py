@@ -22,7 +22,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from .atomic_write import atomic_write
+from .json_files import is_deep, load_json
 from .label_files import write_label_png
+from .result_folder import changed_settings
 
 FloatArray = npt.NDArray[np.float64]
 ByteArray = npt.NDArray[np.uint8]
@@ -395,9 +397,16 @@ def _is_complete(root: Path, settings: ShapesSettings, paths: Iterable[str]) -> 
             f'{root}: holds something that is not the built-in data set (no {_MANIFEST}); name another folder'
         )
     # A set of before there were classes and layouts to choose has the default ones.
-    found = ShapesSettings().as_json() | json.loads(manifest.read_text())
+    written = load_json(manifest)
+    if not isinstance(written, dict) or is_deep(written):
+        raise ValueError(f'{manifest}: not the settings of the built-in data set; delete the folder or name another')
+    found = ShapesSettings().as_json() | written
     if found != settings.as_json():
-        raise ValueError(f'{root}: holds the set {found}, not {settings.as_json()}; delete it or name another folder')
+        raise ValueError(
+            f'{root}: holds the set that {_MANIFEST} in it tells of:\n'
+            + changed_settings(found, settings.as_json())
+            + '\nDelete the folder or name another one'
+        )
     missing = [path for path in paths if not (root / path).is_file()]
     if missing:
         raise ValueError(f'{root}: {len(missing)} files are missing, such as {missing[0]}; delete the folder')

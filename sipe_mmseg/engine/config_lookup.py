@@ -4,6 +4,9 @@ import difflib
 import os
 from pathlib import Path
 
+from ..datasets.messages import short, shown
+
+_NOTE_LENGTH = 4096  # the longest path of Linux
 _PACKAGE = Path(__file__).parents[1]
 _MARKS = {'configs': 'sipe', 'tools': 'generate_labels.py'}  # what tells our folder from others of that name, mmseg's
 
@@ -80,13 +83,29 @@ def find_checkpoint(work_dir: str | os.PathLike[str]) -> Path:
         raise FileNotFoundError(
             f'{work_dir}: has no last_checkpoint, which training writes with its first checkpoint: name the checkpoint'
         )
-    named = Path(note.read_text().strip())
+    named = Path(read_note(note))
     for path in (named, note.parent / named.name):
-        if path.is_file():
+        if os.path.isfile(path):  # which, unlike path.is_file(), takes names that are too long as well
             return path
     raise FileNotFoundError(
-        f'{note}: names {named}, but there is no such file, nor {named.name} beside it: name the checkpoint'
+        f'{note}: names {short(str(named))}, but there is no such file, nor {short(named.name)} beside it: name the '
+        'checkpoint'
     )
+
+
+def read_note(path: str | os.PathLike[str]) -> str:
+    """The one line of text, such as a path, that a file holds.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else.
+    """
+    with open(path, 'rb') as file:
+        content = file.read(_NOTE_LENGTH + 1)
+    text = content.decode('utf-8', 'replace').strip()
+    if not text.isprintable() or not text or '\ufffd' in text or len(content) > _NOTE_LENGTH:
+        raise ValueError(f'{path}: holds {shown(text)}; it should hold one line of text, such as the path of a file')
+    return text
 
 
 def shipped_configs() -> Path:

@@ -17,14 +17,16 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from textwrap import indent
-from typing import Any
+from typing import Any, TypeGuard
 
 from mmengine.config import Config
 
 from ..datasets.atomic_write import atomic_write, write_json
 from ..datasets.folder_lock import folder_lock
+from ..datasets.json_files import is_deep, load_json
+from ..datasets.messages import short, shown
 from ..datasets.result_folder import changed_settings, file_digest
-from .config_lookup import find_script
+from .config_lookup import find_script, read_note
 from .new_files import FileStates, file_states, newly_written
 from .processes import end_with_parent
 
@@ -93,7 +95,7 @@ class Stage:
             return word
         if not Path(word[1:]).is_file():
             raise FileNotFoundError(f'stage {self.name}: there is no {word[1:]}, which an earlier stage writes')
-        return Path(word[1:]).read_text().strip()
+        return read_note(word[1:])
 
     def code(self) -> list[str]:
         """The command's program, and the script and configs among its words."""
@@ -310,10 +312,10 @@ class Pipeline:
         if not path.is_file():
             return None
         try:
-            record = json.loads(path.read_text())
+            record: Any = load_json(path)
         except ValueError as error:
-            raise ValueError(f'{path}: not JSON ({error}); remove it and run the stage again') from error
-        if not isinstance(record, dict) or not record.keys() >= _RECORD_KEYS:
+            raise ValueError(f'{error}; remove it and run the stage again') from error
+        if not _is_record(record):
             raise ValueError(f'{path}: not the record of a stage; remove it and run the stage again')
         return record
 
@@ -364,7 +366,7 @@ class Pipeline:
         """Write ``summary.json`` and ``summary.md``."""
         write_json(self.work_dir / 'summary.json', self.summary())
         with atomic_write(self.work_dir / 'summary.md') as temporary:
-            temporary.write_text(self.table() + '\n')
+            temporary.write_text(self.table() + '\n', encoding='utf-8', errors='backslashreplace')
 
     def table(self) -> str:
         """Markdown table of the figures in % and the times."""
@@ -462,7 +464,8 @@ class Pipeline:
             elif kind == 'stage' and name in before and name in now:
                 lines.append(f'  {name}: its settings are others, too')
             else:
-                lines.append(f'  {name}: was {before.get(name, "not there")}, now {now.get(name, "not there")}')
+                old, new = (short(each.get(name, 'not there')) for each in (before, now))
+                lines.append(f'  {short(name)}: was {old}, now {new}')
         return lines
 
     def _with_dependents(self, names: Sequence[str]) -> list[Stage]:
@@ -547,7 +550,33 @@ def _figures(stage: Stage, before: FileStates) -> dict[str, float]:
     path = newly_written(stage.figures, before)
     if path is None:
         raise RuntimeError(f'stage {stage.name} ended well, but wrote no figures ({stage.figures})')
-    return {name: value for name, value in json.loads(path.read_text()).items() if isinstance(value, int | float)}
+    figures = load_json(path)
+    if not isinstance(figures, dict):
+        raise ValueError(f'{path}: holds {shown(figures)}; it should hold the figures of stage {stage.name} by name')
+    return {name: value for name, value in figures.items() if _is_number(value)}
+
+
+def _is_record(record: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether it is what a pipeline writes down about a stage."""
+    if not isinstance(record, dict) or not record.keys() >= _RECORD_KEYS or is_deep(record):
+        return False
+    made_with, figures, configs = record['made_with'], record['figures'], record.get('configs', {})
+    return (
+        isinstance(record['done'], bool)
+        and all(isinstance(record[key], str) for key in ('title', 'command'))
+        and _is_number(record['seconds'])
+        and 0 <= record['seconds'] < timedelta.max.total_seconds()
+        and isinstance(figures, dict)
+        and all(map(_is_number, figures.values()))
+        and isinstance(made_with, dict)
+        and all(isinstance(value, str) for value in made_with.values())
+        and isinstance(configs, dict)
+    )
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that can be written with a decimal point."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 53)
 
 
 def _is_python_file(word: str) -> bool:

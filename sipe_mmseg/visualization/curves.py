@@ -1,6 +1,5 @@
 """Losses, learning rate and scores of a training as curves."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..datasets.atomic_write import atomic_write
+from ..datasets.json_files import parse_json
+from ..datasets.messages import shown
 
 Curves = dict[str, list[tuple[int, float]]]
 """Of each logged figure its (iterations done, value), in the order of iterations."""
@@ -119,15 +120,29 @@ def training_starts(work_dir: str | Path) -> list[tuple[Path, int, list[dict[str
 def _read_records(path: Path) -> list[dict[str, Any]]:
     """The lines of a log. A last line that is cut off, as in a run that was killed, is left out."""
     records = []
-    lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+    lines = path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
-            records.append({**record, 'step': int(record['step'])})
-        except (ValueError, TypeError, KeyError) as error:
-            if number == len(lines) and not line.endswith('\n'):
+            record = parse_json(line, f'{path}, line {number}')
+            if not isinstance(record, dict) or not _is_step(record.get('step')):
+                raise ValueError('no step')
+            if not all(map(_is_value, record.values())):
+                raise ValueError('a number that is too large')
+            records.append(record)
+        except ValueError as error:
+            if number == len(lines) and not line.endswith(b'\n'):
                 break
             raise ValueError(
-                f'{path}: line {number} is not a JSON object with a step, as LocalVisBackend writes them: {line[:60]!r}'
+                f'{path}: line {number} is not a JSON object with a step, as LocalVisBackend writes them: '
+                f'{shown(line.decode(errors="replace"))}'
             ) from error
     return records
+
+
+def _is_step(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value < 1 << 53
+
+
+def _is_value(value: Any) -> bool:
+    """Whether a value is no number that cannot be drawn: those of Python may be larger than any that can."""
+    return not isinstance(value, int) or abs(value) < 1 << 53

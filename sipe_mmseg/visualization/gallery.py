@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..datasets.atomic_write import atomic_write
 from ..datasets.image_files import read_rgb
-from ..datasets.result_folder import image_id
+from ..datasets.result_folder import ResultFolder, image_id
 from ..engine.model_state import load_weights
 from ..models.sipe_segmentor import NO_SEED
 from .overlays import ByteImage, Colour, LabelMap, blend_heat, colour_labels, panel
@@ -74,7 +74,7 @@ def draw_gallery(
         image = read_rgb(info['img_path'])
         if gallery is not None:
             rows.append(prediction_row(image, sample, palette))
-        path = Path(out_dir) / f'{info["img_id"]}.png'
+        path = ResultFolder(Path(out_dir), '.png').path(image_id(info))
         with atomic_write(path) as temporary:
             Image.fromarray(prediction_panel(image, sample, classes, palette)).save(temporary, format='PNG')
         yield path

@@ -345,7 +345,7 @@ def test_entities_are_refused(tmp_path: Path) -> None:
         '<!DOCTYPE a [<!ENTITY e "ha"><!ENTITY f "&e;&e;&e;&e;">]>',
         '<!DOCTYPE a SYSTEM "http://127.0.0.1:9/a.dtd">',
     ]:
-        with pytest.raises(ValueError, match=r"a\.xml: has a document type declaration, which CVAT's files have not"):
+        with pytest.raises(ValueError, match=r'a\.xml: has a document type declaration'):
             list(read_cvat(cvat_file(tmp_path, head=head)))
 
 
