@@ -185,7 +185,8 @@ def find_model(config: str, checkpoint: str | None) -> tuple[Path, str]:
         FileNotFoundError: If there is no such config, or no checkpoint in the work directory.
         ValueError: If no checkpoint is named, and ``config`` is no work directory.
     """
-    from sipe_mmseg.engine.config_lookup import find_checkpoint, find_config
+    from sipe_mmseg.engine.checkpoint_lookup import find_checkpoint
+    from sipe_mmseg.engine.config_lookup import find_config
 
     path = find_config(config)
     if checkpoint is None:

@@ -1,10 +1,10 @@
-"""Configs by path, work directory or name, the checkpoint of a work directory, and where configs and tools are."""
+"""Configs by path, work directory or name, and where configs and tools are."""
 
 import difflib
 import os
 from pathlib import Path
 
-from ..datasets.messages import short, shown
+from ..datasets.messages import shown
 
 _NOTE_LENGTH = 4096  # the longest path of Linux
 _PACKAGE = Path(__file__).parents[1]
@@ -70,27 +70,6 @@ def find_script(path: str) -> str:
             return path
         return str(shipped) if shipped.is_file() else path
     return path
-
-
-def find_checkpoint(work_dir: str | os.PathLike[str]) -> Path:
-    """The checkpoint that a work directory's ``last_checkpoint`` names; where the folder was moved, the one beside it.
-
-    Raises:
-        FileNotFoundError: If there is no ``last_checkpoint``, or no file of that name.
-    """
-    note = Path(work_dir).expanduser() / 'last_checkpoint'
-    if not note.is_file():
-        raise FileNotFoundError(
-            f'{work_dir}: has no last_checkpoint, which training writes with its first checkpoint: name the checkpoint'
-        )
-    named = Path(read_note(note))
-    for path in (named, note.parent / named.name):
-        if os.path.isfile(path):  # which, unlike path.is_file(), takes names that are too long as well
-            return path
-    raise FileNotFoundError(
-        f'{note}: names {short(str(named))}, but there is no such file, nor {short(named.name)} beside it: name the '
-        'checkpoint'
-    )
 
 
 def read_note(path: str | os.PathLike[str]) -> str:

@@ -26,6 +26,7 @@ from ..datasets.folder_lock import folder_lock
 from ..datasets.json_files import is_deep, load_json
 from ..datasets.messages import short, shown
 from ..datasets.result_folder import changed_settings, file_digest
+from .checkpoint_lookup import find_checkpoint
 from .config_lookup import find_script, read_note
 from .new_files import FileStates, file_states, newly_written
 from .processes import end_with_parent
@@ -43,6 +44,19 @@ _UNDECISIVE = (
     *('*num_workers', '*persistent_workers'),
 )
 _RECORD_KEYS = {'done', 'title', 'command', 'seconds', 'figures', 'made_with'}
+
+
+class StageStopped(RuntimeError):
+    """Ctrl-C or SIGTERM stopped a stage.
+
+    Args:
+        message: What to do next.
+        code: The exit code of its command; minus the signal if one was sent.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.number = -code if code < 0 else code - 128
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,8 @@ class Stage:
             return word
         if not Path(word[1:]).is_file():
             raise FileNotFoundError(f'stage {self.name}: there is no {word[1:]}, which an earlier stage writes')
+        if Path(word).name == 'last_checkpoint':  # which may name a file that a full disk has cut short
+            return str(find_checkpoint(Path(word[1:]).parent))
         return read_note(word[1:])
 
     def code(self) -> list[str]:
@@ -256,6 +272,7 @@ class Pipeline:
         Raises:
             FileNotFoundError: If something that a stage needs is not there and no earlier one makes it.
             RuntimeError: If another process is at work in the folder, or a stage fails.
+            StageStopped: If a stage is stopped by Ctrl-C or SIGTERM.
             ValueError: If a stage was begun with other settings, or is to begin anew without being chosen.
         """
         with folder_lock(self.work_dir, 'lock', keep=True) as lock:
@@ -397,7 +414,7 @@ class Pipeline:
                 f'smaller batches need less); {self.way_on}'
             )
         if code in _STOPPED:
-            raise RuntimeError(f'stage {stage.name} was stopped; {self.way_on}')
+            raise StageStopped(f'stage {stage.name} was stopped; {self.way_on}', code)
         if code != 0:
             raise RuntimeError(
                 f'stage {stage.name} failed with exit code {code}, see above. When that is mended, {self.way_on}'

@@ -110,7 +110,7 @@ def test_mistakes_are_lines_and_our_own_errors_are_not(
 
     monkeypatch.setattr(configs, 'main', stop)
     assert main(['configs']) == 130
-    assert capsys.readouterr().err == '\nstopped\n'
+    assert capsys.readouterr().err == '\nstopped; the same command begins again\n'
     monkeypatch.setattr(configs, 'main', lambda words, prog: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         main(['configs'])
@@ -190,7 +190,7 @@ def test_without_mmcv_the_command_says_what_to_install() -> None:
 
 def test_a_work_directory_names_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'mine.py').write_text("model = dict(type='SIPESegmentor')\n")
-    (tmp_path / 'epoch_3.pth').touch()
+    torch.save({}, tmp_path / 'epoch_3.pth')
     monkeypatch.setattr('sipe_mmseg_cli.test._check_checkpoint', lambda words: None)
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_3.pth'))
     given: list[list[str]] = []

@@ -50,7 +50,7 @@ from sipe_mmseg.datasets.picture_folder import look_over_labels
 from sipe_mmseg.datasets.result_folder import ResultFolder
 from sipe_mmseg.datasets.run_lengths import compress, decompress, from_run_lengths, run_lengths
 from sipe_mmseg.datasets.shapes import ShapesSettings, write_shapes
-from sipe_mmseg.engine.config_lookup import find_checkpoint
+from sipe_mmseg.engine.checkpoint_lookup import find_checkpoint
 from sipe_mmseg.engine.pipeline import Pipeline, Stage
 from sipe_mmseg.interchange.coco import COCOAnnotations, read_coco
 from sipe_mmseg.interchange.cvat import cvat_xml, read_cvat
@@ -716,8 +716,8 @@ _CONVERSION = {'instances': 'instances.json', 'overlap': 'later', 'crowds': 'ign
 
 
 def _note(folder: Path) -> list[bytes]:
-    (folder / 'iter_10.pth').write_bytes(b'')
-    return [b'iter_10.pth', b'/elsewhere/work_dirs/a/iter_10.pth\n']
+    torch.save({}, folder / 'last.pth')
+    return [b'last.pth', b'/elsewhere/work_dirs/a/last.pth\n']
 
 
 def _read_note(path: Path) -> None:
