@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -17,6 +16,7 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from ..datasets.atomic_write import atomic_write
+from ..datasets.image_files import read_rgb
 from ..datasets.result_folder import ResultFolder, image_id
 from ..engine.model_state import read_weights
 from ..engine.progress import Progress
@@ -116,7 +116,7 @@ def compare_cams(
         for index in indices:
             sample, maps = _maps_of(model, pseudo_collate([dataset[index]]), methods)
             info = dataset.get_data_info(index)
-            image = mmcv.imread(info['img_path'], channel_order='rgb')
+            image = read_rgb(info['img_path'])
             row = {'image': image} | {name: blend_heat(image, _strongest(found)) for name, found in maps.items()}
             scored = scored and 'gt_sem_seg' in sample
             if 'gt_sem_seg' in sample:

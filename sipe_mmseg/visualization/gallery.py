@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -14,6 +13,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 
 from ..datasets.atomic_write import atomic_write
+from ..datasets.image_files import read_rgb
 from ..datasets.result_folder import ResultFolder, image_id
 from ..engine.model_state import read_weights
 from ..models.sipe_segmentor import NO_SEED
@@ -69,7 +69,7 @@ def draw_gallery(
         with torch.no_grad():
             (sample,) = model.test_step(pseudo_collate([dataset[index]]))
         info = dataset.get_data_info(index)
-        image = mmcv.imread(info['img_path'], channel_order='rgb')
+        image = read_rgb(info['img_path'])
         if gallery is not None:
             rows.append(prediction_row(image, sample, palette))
         path = ResultFolder(Path(out_dir), '.png').path(image_id(info))
