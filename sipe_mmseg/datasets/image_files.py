@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import mmcv
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from ..refinement.label_values import IGNORE_INDEX
@@ -369,6 +370,20 @@ def raise_problems(problems: Sequence[str], subject: str) -> None:
     if total > SHOWN_PROBLEMS:
         lines.append(f'... and {total - SHOWN_PROBLEMS} more')
     raise ValueError('\n  '.join(lines))
+
+
+def read_rgb(path: str) -> npt.NDArray[np.uint8]:
+    """Pixels of an image as RGB (H, W, 3), turned as the pipelines turn it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no image that can be read.
+    """
+    image = mmcv.imread(path)  # channel_order='rgb' would hand OpenCV what it could not read
+    if image is None:
+        raise ValueError(f'{path}: not a readable image')
+    rgb: npt.NDArray[np.uint8] = np.ascontiguousarray(image[..., ::-1])
+    return rgb
 
 
 def first_few(names: Iterable[str], count: int = 5) -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import cv2
-import mmcv
 import numpy as np
 import torch
 from mmseg.datasets import BaseSegDataset
@@ -22,6 +21,7 @@ from mmseg.datasets import BaseSegDataset
 from .. import __version__
 from ..datasets.cam_files import read_cam, resize_cam
 from ..datasets.folder_lock import folder_lock
+from ..datasets.image_files import read_rgb
 from ..datasets.label_files import read_label_png, write_label_png
 from ..datasets.palette import voc_palette
 from ..datasets.result_folder import ResultFolder, image_id, source_settings
@@ -173,7 +173,7 @@ def write_crf_labels(
     Raises:
         ValueError: If the label map is not one of this image.
     """
-    image = _read_image(task.image)
+    image = read_rgb(task.image)
     labels = read_label_png(task.source, len(class_names), (image.shape[0], image.shape[1]))
     found = np.unique(labels).tolist()
     if IGNORE_INDEX in found:
@@ -203,7 +203,7 @@ def write_ir_labels(
     Raises:
         ValueError: If the CAM file is not one of this image, or made with other settings than ``made_with``.
     """
-    image = _read_image(task.image)
+    image = read_rgb(task.image)
     cam = read_cam(task.source, len(class_names), made_with)
     size = (image.shape[0], image.shape[1])
     if cam.size != size:
@@ -220,13 +220,6 @@ def write_ir_labels(
 
 def _own_classes(info: Mapping[str, Any]) -> tuple[int, ...] | None:
     return tuple(int(label) + 1 for label in info['image_labels']) if 'image_labels' in info else None
-
-
-def _read_image(path: str) -> np.ndarray:
-    image = mmcv.imread(path, channel_order='rgb')
-    if image is None:
-        raise ValueError(f'{path}: not a readable image')
-    return np.ascontiguousarray(image)
 
 
 def _each_done(work: Callable[[Task], None], tasks: Sequence[Task], jobs: int) -> Generator[None]:

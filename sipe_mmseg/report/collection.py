@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import mmcv
 import numpy as np
 import torch
 from mmseg.datasets import BaseSegDataset
 from torch import Tensor
 
 from ..datasets.cam_files import resize_cam
+from ..datasets.image_files import read_rgb
 from ..datasets.palette import voc_palette
 from ..evaluation.confusion import iou_per_class, nan_mean
 from ..evaluation.label_scores import LabelScores, image_confusion
@@ -171,9 +171,7 @@ def _curve_counts(image: LabelledImage, curve: ThresholdCurve) -> tuple[Tensor, 
 
 def _tiles(image: LabelledImage, palette: Sequence[Sequence[int]], side: int) -> tuple[Tile, ...]:
     """Thumbnails of an image: itself, its IS-CAM if there is a CAM file, its label map, its mask if there is one."""
-    picture = mmcv.imread(image.image_path, channel_order='rgb')
-    if picture is None:
-        raise ValueError(f'{image.image_path}: not a readable image')
+    picture = read_rgb(image.image_path)
     if picture.shape[:2] != image.labels.shape:
         raise ValueError(
             f'{image.image_path}: has {picture.shape[1]}x{picture.shape[0]} pixels (width x height), but its label map '

@@ -89,11 +89,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def dataset(root: Path, **prefixes: str) -> ImageLevelDataset:
+def dataset(root: Path, images: str = 'images', **prefixes: str) -> ImageLevelDataset:
     return ImageLevelDataset(
         data_root=str(root),
         metainfo=dict(classes=CLASSES),
-        data_prefix=dict(img_path='images', **prefixes),
+        data_prefix=dict(img_path=images, **prefixes),
         test_mode=True,
         on_unlabelled='keep',
         pipeline=[],
@@ -270,6 +270,11 @@ def test_mistakes_are_named(
     write_label_png(labels / '03.png', np.zeros((36, 24)), voc_palette(5))
     with pytest.raises(ValueError, match=r'03\.png: has 36x24 pixels .* but its label map has 24x36'):
         collect_label_report(without_masks, labels)
+    images = shutil.copytree(root / 'images', tmp_path / 'images')
+    broken = dataset(root, images=str(images))
+    (images / '03.png').write_bytes(b'no picture')
+    with pytest.raises(ValueError, match=r'03\.png: not a readable image'):
+        collect_label_report(broken, root / 'labels')
 
 
 # The page -------------------------------------------------------------------------------------------------------------
