@@ -646,6 +646,7 @@ PLACES: dict[str, Callable[[Config, Path], Any]] = {
     'labels': lambda config, path: generate_labels(config, path, path.parent / 'labels', device='cpu'),
     'comparison': lambda config, path: compare_cams(config, path, path.parent / 'out', [], device='cpu'),
     'gallery': lambda config, path: list(draw_gallery(config, path, path.parent / 'out', device='cpu')),
+    'test': command_line('test', '{config}', '{path}'),
     'predict': command_line('predict', '{config}', '{pictures}', '--weights', '{path}', '--out-dir', '{folder}/x'),
     'convert checkpoint': command_line('convert checkpoint', '{path}', '{folder}/x.pth'),
     'convert checkpoint back': command_line('convert checkpoint', '--to-published', '{path}', '{folder}/x.pth'),
