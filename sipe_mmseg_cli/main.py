@@ -159,7 +159,7 @@ def _raised_by_us(error: Exception) -> bool:
 
 def _config_mistake(error: Exception) -> str | None:
     """What is wrong with a config, if the error comes of that; where the stack is not imported, nothing was built."""
-    if 'sipe_mmseg.models' not in sys.modules:
+    if not isinstance(error, KeyError | TypeError) or 'sipe_mmseg.models' not in sys.modules:
         return None
     from sipe_mmseg.engine.config_mistakes import config_mistake
 

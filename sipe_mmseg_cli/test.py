@@ -38,13 +38,11 @@ def main(words: Sequence[str], prog: str) -> int:
 def _check_checkpoint(words: Sequence[str]) -> None:
     """Make sure that the checkpoint has all that the model needs: the script itself would go on with random weights."""
     from mmengine.registry import init_default_scope
-    from mmengine.runner import CheckpointLoader
     from mmseg.registry import MODELS
 
-    from sipe_mmseg.engine.model_state import load_weights
+    from sipe_mmseg.engine.model_state import read_weights
 
     config = load_config(words[0])
     config.merge_from_dict(changes_among(words))
     init_default_scope(config.get('default_scope') or 'mmseg')
-    content = CheckpointLoader.load_checkpoint(words[1], map_location='cpu')
-    load_weights(MODELS.build(config.model), content, f'{words[1]} does not fit the model of {words[0]}', whole=False)
+    read_weights(MODELS.build(config.model), words[1], config, whole=False)

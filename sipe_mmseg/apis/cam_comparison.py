@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.runner import CheckpointLoader
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
@@ -19,7 +18,7 @@ from torch import Tensor
 from ..datasets.atomic_write import atomic_write
 from ..datasets.image_files import read_rgb
 from ..datasets.result_folder import ResultFolder, image_id
-from ..engine.model_state import load_weights
+from ..engine.model_state import read_weights
 from ..engine.progress import Progress
 from ..evaluation.confusion import confusion_matrix, iou_per_class, nan_mean
 from ..evaluation.threshold_curve import ThresholdCurve
@@ -104,8 +103,7 @@ def compare_cams(
     model = MODELS.build(config.model)
     if not isinstance(model, SIPESegmentor):
         raise ValueError(f'{config.filename}: model.type is {config.model.type!r}, and only a SIPESegmentor has CAMs')
-    content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
-    load_weights(model, content, f'{checkpoint} does not fit the model of {config.filename}')
+    read_weights(model, checkpoint, config)
     model.to(device).eval()
     dataset = DATASETS.build(config.test_dataloader.dataset)
     indices = range(len(dataset))[:num] if image_ids is None else image_indices(dataset, image_ids)

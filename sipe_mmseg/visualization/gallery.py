@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
-from mmengine.runner import CheckpointLoader
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
@@ -16,7 +15,7 @@ from PIL import Image
 from ..datasets.atomic_write import atomic_write
 from ..datasets.image_files import read_rgb
 from ..datasets.result_folder import ResultFolder, image_id
-from ..engine.model_state import load_weights
+from ..engine.model_state import read_weights
 from ..models.sipe_segmentor import NO_SEED
 from .overlays import ByteImage, Colour, LabelMap, blend_heat, colour_labels, panel
 
@@ -62,8 +61,7 @@ def draw_gallery(
     classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
     indices = range(len(dataset))[:num] if image_ids is None else image_indices(dataset, image_ids)
     segmentor = MODELS.build(config.model)
-    content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
-    load_weights(segmentor, content, f'{checkpoint} does not fit the model of {config.filename}')
+    read_weights(segmentor, checkpoint, config)
     model = MODELS.build({**config.tta_model, 'module': segmentor}).to(device).eval()
 
     rows = []
