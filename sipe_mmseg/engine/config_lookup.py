@@ -47,6 +47,8 @@ def find_dataset_config(source: str | os.PathLike[str]) -> Path:
     try:
         return find_config(source)
     except FileNotFoundError as error:
+        if not datasets:
+            raise
         raise FileNotFoundError(f'{error}; the shipped data sets are {", ".join(sorted(datasets))}') from error
 
 

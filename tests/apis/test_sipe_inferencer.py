@@ -460,6 +460,20 @@ def test_wrong_models_are_named(home: Path, tmp_path: Path) -> None:
         SIPEInferencer(config, run / 'tiny.pth')
 
 
+def test_configs_without_a_pipeline_to_use(home: Path) -> None:
+    config = Config.fromfile(home / 'run' / 'tiny.py')
+    pipeline = config.test_dataloader.dataset.pipeline
+    config.test_dataloader.dataset.pipeline = pipeline[1:]
+    with pytest.raises(ValueError, match=f'must begin with LoadImageFromFile, not {pipeline[1].type}'):
+        SIPEInferencer(config, home / 'run' / 'tiny.pth')
+    config.test_dataloader.dataset.pipeline = []
+    with pytest.raises(ValueError, match='must begin with LoadImageFromFile, not be empty'):
+        SIPEInferencer(config, home / 'run' / 'tiny.pth')
+    config.test_dataloader = None
+    with pytest.raises(ValueError, match=r'tiny\.py: has no test_dataloader'):
+        SIPEInferencer(config, home / 'run' / 'tiny.pth')
+
+
 # Fifty inputs of every kind -----------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from urllib.error import URLError
 
@@ -13,6 +14,7 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
+import sipe_mmseg
 from sipe_mmseg.datasets.shapes import ShapesSettings, write_shapes
 from sipe_mmseg_cli import configs
 from sipe_mmseg_cli import main as main_module
@@ -78,6 +80,17 @@ def test_nothing_and_what_is_no_command(capsys: pytest.CaptureFixture) -> None:
 def test_version(capsys: pytest.CaptureFixture) -> None:
     assert main(['--version']) == 0
     assert re.fullmatch(r'\d+\.\d+\.\d+\n', capsys.readouterr().out)
+
+
+def test_version_of_a_checkout_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def not_found(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr('importlib.metadata.version', not_found)
+    assert main(['--version']) == 0
+    assert capsys.readouterr().out == f'{sipe_mmseg.__version__}\n'
 
 
 def test_mistakes_are_lines_and_our_own_errors_are_not(

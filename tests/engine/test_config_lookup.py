@@ -83,6 +83,10 @@ def test_data_sets_come_before_pipelines_of_the_same_name(tmp_path: Path, monkey
         match=r'voc13: no such config file .*; the shipped data sets are coco14, custom, shapes, voc12$',
     ):
         find_dataset_config('voc13')
+    monkeypatch.setattr(config_lookup, '_PACKAGE', tmp_path / 'sipe_mmseg')
+    with pytest.raises(FileNotFoundError, match='comes without configs') as caught:
+        find_dataset_config('voc13')
+    assert 'the shipped data sets' not in str(caught.value)
 
 
 def test_names_belong_to_one_config_each() -> None:
