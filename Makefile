@@ -5,13 +5,17 @@
 # make mutation  whether the tests notice when the mathematics is changed in one place; about an hour on a free core
 # make lint      style, rules against unsafe code, and types
 #
-# make PYTHON=python3.12 ...   another Python (3.10, 3.11 or 3.12)
+# make PYTHON=python3.12 ...   another Python (3.10 to 3.13)
 # make VENV=some/folder ...    another virtual environment
+# make LOCK= ...               the newest versions of everything, instead of those in .ci/lock
 
 PYTHON ?= python3
 VENV ?= .venv
+# The versions to install, a file for each Python; tools/lock_versions.sh writes them.
+LOCK ?= .ci/lock/python$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null).txt
 
 RUN := $(VENV)/bin/python
+INSTALL := $(RUN) -m pip install --disable-pip-version-check $(if $(LOCK),--constraint $(LOCK))
 # Written when the installation is complete; holds the seconds it took.
 STAMP := $(VENV)/installed
 # The same for what the tests need and the demo does not: the dense CRF, which has to be compiled, and pytorch-grad-cam.
@@ -49,22 +53,22 @@ mutation: $(TEST_STAMP)
 # Written so that any Python, even 2, can run it and say what is wrong.
 define CHECK_PYTHON
 import sys
-if not (3, 10) <= sys.version_info[:2] <= (3, 12):
-    sys.exit("sipe-mmseg needs Python 3.10, 3.11 or 3.12, and '$(PYTHON)' is Python %d.%d. "
+if not (3, 10) <= sys.version_info[:2] <= (3, 13):
+    sys.exit("sipe-mmseg needs Python 3.10 to 3.13, and '$(PYTHON)' is Python %d.%d. "
              "Name another one: make PYTHON=python3.12" % sys.version_info[:2])
 endef
 export CHECK_PYTHON
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(wildcard $(LOCK))
 	@$(PYTHON) -c "$$CHECK_PYTHON"
 	@start=$$(date +%s) && \
 	$(PYTHON) -m venv $(VENV) && \
-	$(RUN) -m pip install --disable-pip-version-check --editable '.[lite,dev]' && \
+	$(INSTALL) --editable '.[lite,dev]' && \
 	echo "$$(( $$(date +%s) - start ))" > $@ && \
 	echo "The installation into $(VENV) took $$(cat $@) s."
 
 # grad-cam without what it requires: opencv-python-headless would take the place of MMCV's opencv-python.
 $(TEST_STAMP): $(STAMP)
-	$(RUN) -m pip install --disable-pip-version-check --editable '.[lite,crf,dev]'
-	$(RUN) -m pip install --disable-pip-version-check --no-deps grad-cam ttach
+	$(INSTALL) --editable '.[lite,crf,dev]'
+	$(INSTALL) --no-deps grad-cam ttach
 	@date > $@

@@ -215,6 +215,7 @@ def _with_own_torch_load(loader: Callable[..., Any]) -> Callable[..., Any]:
     def load(file: Any, map_location: Any = None, **settings: Any) -> Any:
         if not hasattr(file, 'read'):
             return load_local_checkpoint(os.fspath(file), map_location)
+        file.seek(0)  # onedl-mmengine comes twice, the second time with all of it read
         with tempfile.NamedTemporaryFile() as copy:
             copy.write(file.read())
             copy.flush()

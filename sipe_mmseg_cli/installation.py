@@ -12,9 +12,19 @@ from pathlib import Path
 
 from .findings import Finding
 
-MINIMUM = {'mmengine': '0.10.7', 'mmsegmentation': '1.2.2', 'mmpretrain': '1.2.0'}
+MINIMUM = {
+    'torch': '2.10',
+    'torchvision': '0.25',
+    'numpy': '1.26',
+    'mmengine': '0.10.7',
+    'mmsegmentation': '1.2.2',
+    'mmpretrain': '1.2.0',
+    'ftfy': '6.1.1',
+    'regex': '2022.10.31',
+}
 """Oldest versions that will do, as in ``pyproject.toml``."""
 
+_OPENMMLAB = ('mmengine', 'mmsegmentation', 'mmpretrain')
 _MMCV = ('mmcv', 'mmcv-lite', 'onedl-mmcv')
 _MMCV_MEND = (
     'pip install "sipe-mmseg[lite]"   mmcv-lite 2.1.0: pure Python; enough for SIPE and most of mmseg\n'
@@ -40,13 +50,13 @@ def look_over_packages(versions: Mapping[str, str], python: tuple[int, ...] = sy
     shown = '.'.join(map(str, python))
     findings = [
         Finding(f'Python {shown}')
-        if (3, 10) <= python[:2] <= (3, 12)
-        else Finding(f'Python {shown}: 3.10, 3.11 or 3.12 is needed', 'problem', 'python3.12 -m venv .venv')
+        if (3, 10) <= python[:2] <= (3, 13)
+        else Finding(f'Python {shown}: 3.10 to 3.13 is needed', 'problem', 'python3.12 -m venv .venv')
     ]
     for name in ('torch', 'torchvision', 'numpy'):
         findings.append(_installed(name, versions))
     findings += _pair(versions)
-    findings += [_mmcv(versions), *(_openmmlab(name, versions) for name in MINIMUM)]
+    findings += [_mmcv(versions), *(_openmmlab(name, versions) for name in _OPENMMLAB)]
     for name in ('ftfy', 'regex'):  # which mmsegmentation imports and does not declare
         findings.append(_installed(name, versions))
     findings.append(_pkg_resources(versions))
@@ -56,7 +66,7 @@ def look_over_packages(versions: Mapping[str, str], python: tuple[int, ...] = sy
         else Finding(
             'pydensecrf2 is not installed: needed by `refine`, pipelines and CRFSegTTAModel alone',
             'note',
-            'pip install "sipe-mmseg[crf]"; it compiles, so a C++ compiler has to be there',
+            'pip install "sipe-mmseg[crf]"; it compiles, so a C++ compiler has to be there, and Python 3.12 or older',
         )
     )
     return findings
@@ -118,9 +128,14 @@ def _disk(folder: Path) -> Finding:
 
 
 def _installed(name: str, versions: Mapping[str, str]) -> Finding:
-    if name in versions:
-        return Finding(f'{name} {versions[name]}')
-    return Finding(f'{name} is not installed', 'problem', f'pip install {name}')
+    if name not in versions:
+        return Finding(f'{name} is not installed', 'problem', f'pip install {name}')
+    text = f'{name} {versions[name]}'
+    if _numbers(versions[name]) < _numbers(MINIMUM[name]):
+        return Finding(
+            f'{text}: {MINIMUM[name]} or newer is needed', 'problem', f'pip install "{name}>={MINIMUM[name]}"'
+        )
+    return Finding(text)
 
 
 def _pair(versions: Mapping[str, str]) -> list[Finding]:
@@ -150,12 +165,7 @@ def _openmmlab(name: str, versions: Mapping[str, str]) -> Finding:
         )
     if fork in versions:
         return Finding(f'{fork} {versions[fork]}')
-    found = _installed(name, versions)
-    if name in versions and _numbers(versions[name]) < _numbers(MINIMUM[name]):
-        return Finding(
-            f'{found.text}: {MINIMUM[name]} or newer is needed', 'problem', f'pip install "{name}>={MINIMUM[name]}"'
-        )
-    return found
+    return _installed(name, versions)
 
 
 def _mmcv(versions: Mapping[str, str]) -> Finding:

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Check the package on every stack it promises to run on: each Python with the original OpenMMLab packages, and one
-# with the onedl-* fork of them. Each gets a virtual environment, an installation, an import and `pytest -m "not slow"`.
+# Check the package on every stack it promises to run on: each Python with the oldest and the newest torch and the
+# original OpenMMLab packages, the lower bounds of everything, the full MMCV, and the onedl-* fork. Each gets a virtual
+# environment, an installation, an import and `pytest -m "not slow"`.
 #
-#   [PYTHONS="python3.10 python3.11 python3.12"] [FORK_PYTHON=python3.11] tools/check_stacks.sh FOLDER
+#   [PYTHONS="python3.10 python3.11 python3.12 python3.13"] [TORCHES="oldest newest"] [BOUNDS_PYTHON=python3.10]
+#   [FULL_PYTHON=python3.11] [FORK_PYTHON=python3.11] [TESTS="tests/models tests/apis"] tools/check_stacks.sh FOLDER
 #
-# FOLDER receives a copy of the sources, the environments (several GB each; used again the next time), the logs and the
-# table, table.txt. An empty PYTHONS or FORK_PYTHON leaves that part out. Ends with 1 when anything failed.
+# FOLDER receives a copy of the sources, the environments (7 GB each; used again the next time), the logs and the
+# table, table.txt. What is set to nothing is left out; TESTS are all by default. Ends with 1 when anything failed.
 set -euo pipefail
 
 if [ $# -ne 1 ]; then
-    sed -n '2,9s/^# \{0,1\}//p' "$0"
+    sed -n '2,11s/^# \{0,1\}//p' "$0"
     exit 2
 fi
 mkdir -p "$1"
@@ -22,7 +24,7 @@ rm -rf "$sources"
 mkdir "$sources"
 git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from - | tar --extract -C "$sources"
 
-row='%-8s %-8s %-16s %-8s %-14s %-14s %9s %-7s %s\n'
+row='%-14s %-8s %-16s %-8s %-14s %-14s %9s %-7s %s\n'
 table=$folder/table.txt
 # shellcheck disable=SC2059
 printf "$row" stack Python torch NumPy MMCV mmseg 'install s' import tests > "$table"
@@ -49,7 +51,8 @@ check() {
         { imports=failed && failures=$((failures + 1)); }
     # The pytest command, unlike `python -m pytest`, tests the installed package instead of the folder it starts in.
     cd "$sources"
-    "$venv/bin/pytest" -q -m 'not slow' >> "$log" 2>&1 || failures=$((failures + 1))
+    # shellcheck disable=SC2086
+    "$venv/bin/pytest" -q -m 'not slow' ${TESTS-} >> "$log" 2>&1 || failures=$((failures + 1))
     tests=$(tail -n 1 "$log")
     # shellcheck disable=SC2046,SC2059
     printf "$row" "$name" $("$venv/bin/python" - << 'EOF'
@@ -65,9 +68,28 @@ EOF
     cd "$folder"
 }
 
-for python in ${PYTHONS-python3.10 python3.11 python3.12}; do
-    check "py$("$python" -c 'import sys; print("%d%d" % sys.version_info[:2])')" "$python" "$sources[lite,crf]"
+oldest=(torch==2.10.0 torchvision==0.25.0)
+for python in ${PYTHONS-python3.10 python3.11 python3.12 python3.13}; do
+    name=py$("$python" -c 'import sys; print("%d%d" % sys.version_info[:2])')
+    for torch in ${TORCHES-oldest newest}; do
+        requirements=("$sources[lite,crf]")
+        [ "$torch" = newest ] || requirements+=("${oldest[@]}")
+        check "$name-$torch" "$python" "${requirements[@]}"
+    done
 done
+if [ -n "${BOUNDS_PYTHON-python3.10}" ]; then
+    # Every >= of pyproject.toml as ==.
+    mapfile -t bounds < <(sed -n "/^dependencies = \\[/,/^\\]/s/^ *'\\([^']*\\)>=\\([^']*\\)',/\\1==\\2/p" pyproject.toml)
+    check bounds "${BOUNDS_PYTHON-python3.10}" "$sources[lite,crf]" "${bounds[@]}"
+fi
+if [ -n "${FULL_PYTHON-python3.11}" ]; then
+    # mmcv is compiled, in many minutes, by a setuptools that still has pkg_resources and with the torch that is there.
+    python=${FULL_PYTHON-python3.11}
+    "$python" -m venv "$folder/full"
+    "$folder/full/bin/python" -m pip install --quiet 'setuptools<82' wheel psutil torch torchvision &&
+        MMCV_WITH_OPS=1 "$folder/full/bin/python" -m pip install --quiet --no-build-isolation mmcv==2.1.0 || true
+    check full "$python" "$sources[full]"
+fi
 if [ -n "${FORK_PYTHON-python3.11}" ]; then
     # The fork's packages have other names than the ones the package requires, so pip must not look for those.
     check onedl "${FORK_PYTHON-python3.11}" torch torchvision numpy ftfy regex pydensecrf2==1.1 \

@@ -215,7 +215,8 @@ def import_densecrf() -> ModuleType:
         from pydensecrf import densecrf
     except ImportError as error:
         raise ImportError(
-            "the dense CRF needs pydensecrf2, the extra 'crf': pip install pydensecrf2==1.1 (with a C++ compiler)"
+            "the dense CRF needs pydensecrf2, the extra 'crf': pip install pydensecrf2==1.1 (with a C++ compiler, and "
+            'Python 3.12 or older: it cannot be compiled for 3.13)'
         ) from error
     module: ModuleType = densecrf
     return module

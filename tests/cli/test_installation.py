@@ -14,8 +14,8 @@ from sipe_mmseg_cli.installation import MINIMUM, installed_versions, look_over_m
 
 ROOT = Path(__file__).parents[2]
 GOOD = {
-    'torch': '2.9.0+cpu',
-    'torchvision': '0.24.0',
+    'torch': '2.10.0+cpu',
+    'torchvision': '0.25.0',
     'numpy': '2.1.0',
     'mmcv-lite': '2.1.0',
     'mmengine': '0.10.7',
@@ -32,7 +32,7 @@ FORK = {f'onedl-{name}': '2.3.6' for name in ('mmcv', 'mmengine', 'mmsegmentatio
 @pytest.fixture(autouse=True)
 def torchvision_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        installation, 'requires', lambda name: ['numpy', 'torch==2.9.0', 'gdown>=4.7; extra == "gdown"']
+        installation, 'requires', lambda name: ['numpy', 'torch==2.10.0', 'gdown>=4.7; extra == "gdown"']
     )
 
 
@@ -47,7 +47,7 @@ def without(*names: str) -> dict[str, str]:
 def test_a_good_installation_has_no_problem() -> None:
     assert problems(GOOD) == []
     texts = [finding.text for finding in look_over_packages(GOOD, (3, 10, 0))]
-    assert texts[:4] == ['Python 3.10.0', 'torch 2.9.0+cpu', 'torchvision 0.24.0', 'numpy 2.1.0']
+    assert texts[:4] == ['Python 3.10.0', 'torch 2.10.0+cpu', 'torchvision 0.25.0', 'numpy 2.1.0']
     assert texts[4].startswith('mmcv-lite 2.1.0, with')
     assert texts[5:8] == ['mmengine 0.10.7', 'mmsegmentation 1.2.2', 'mmpretrain 1.2.0']
 
@@ -72,7 +72,12 @@ def test_the_fork_is_accepted() -> None:
         ({**GOOD, 'mmcv-lite': '2.2.0'}, 'mmcv-lite 2.2.0: mmsegmentation 1.2.2 takes', 'pip install mmcv-lite==2.1.0'),
         ({**GOOD, 'mmengine': '0.10.4'}, 'mmengine 0.10.4: 0.10.7 or newer', 'pip install "mmengine>=0.10.7"'),
         ({**GOOD, 'onedl-mmengine': '1.0'}, 'mmengine 0.10.7 and onedl-mmengine 1.0: both', 'pip uninstall mmengine'),
-        ({**GOOD, 'torch': '2.8.0'}, 'torchvision 0.24.0 wants torch 2.9.0, not 2.8.0', 'pip install --upgrade torch'),
+        (
+            {**GOOD, 'torch': '2.11.0'},
+            'torchvision 0.25.0 wants torch 2.10.0, not 2.11.0',
+            'pip install --upgrade torch',
+        ),
+        ({**GOOD, 'numpy': '1.24.4'}, 'numpy 1.24.4: 1.26 or newer', 'pip install "numpy>=1.26"'),
     ],
 )
 def test_each_problem_says_how_to_mend_it(versions: dict[str, str], text: str, mend: str) -> None:
@@ -82,10 +87,10 @@ def test_each_problem_says_how_to_mend_it(versions: dict[str, str], text: str, m
     assert str(problem).startswith(f'problem  {problem.text}\n         {problem.mend.splitlines()[0]}')
 
 
-@pytest.mark.parametrize('python', [(3, 9, 1), (3, 13, 0)])
+@pytest.mark.parametrize('python', [(3, 9, 1), (3, 14, 0)])
 def test_other_pythons(python: tuple[int, ...]) -> None:
     (problem,) = problems(GOOD, python)
-    assert problem.text == f'Python {".".join(map(str, python))}: 3.10, 3.11 or 3.12 is needed'
+    assert problem.text == f'Python {".".join(map(str, python))}: 3.10 to 3.13 is needed'
 
 
 def test_what_is_optional_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
