@@ -114,7 +114,7 @@ def dense_crf_probabilities(
         ValueError: If sizes do not fit, or a probability or number is out of range.
     """
     _check_image(image)
-    if probabilities.ndim != 3 or len(probabilities) < 1 or probabilities.shape[1:] != image.shape[:2]:
+    if probabilities.shape[1:] != image.shape[:2] or not len(probabilities):
         raise ValueError(
             f'probabilities are {probabilities.shape}, but must be (labels, height, width), the image being '
             f'{image.shape[:2]}'
