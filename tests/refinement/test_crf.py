@@ -379,3 +379,11 @@ def test_wrong_probabilities(probabilities: np.ndarray, settings: dict, message:
 def test_wrong_ir_arguments(is_cam: np.ndarray, keys: list[int], settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ir_labels(IMAGE, is_cam, np.array(keys), **settings)
+
+
+def test_a_wrong_image_is_named_first() -> None:
+    turned = IMAGE.transpose(2, 0, 1)
+    with pytest.raises(ValueError, match=r'the image is \(3, 20, 26\)'):
+        dense_crf_probabilities(turned, SOFT)
+    with pytest.raises(ValueError, match=r'the image is \(3, 20, 26\)'):
+        ir_labels(turned, SOFT, np.arange(3))
