@@ -110,6 +110,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def script_words(words: Sequence[str], doc: str | None, prog: str) -> list[str]:
+    """The words for a script of MMSegmentation, which has a help of its own: a command's is shown before it."""
+    if words and not {'-h', '--help'} & set(words):
+        return list(words)
+    print((doc or '') % dict(prog=prog), flush=True)
+    return ['--help']
+
+
 def load_config(path: str | Path) -> 'Config':
     """Load a config file.
 
@@ -177,7 +185,8 @@ def find_model(config: str, checkpoint: str | None) -> tuple[Path, str]:
         FileNotFoundError: If there is no such config, or no checkpoint in the work directory.
         ValueError: If no checkpoint is named, and ``config`` is no work directory.
     """
-    from sipe_mmseg.engine.config_lookup import find_checkpoint, find_config
+    from sipe_mmseg.engine.checkpoint_lookup import find_checkpoint
+    from sipe_mmseg.engine.config_lookup import find_config
 
     path = find_config(config)
     if checkpoint is None:

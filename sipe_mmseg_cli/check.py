@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sipe_mmseg.datasets.dataset_summary import DatasetSummary
 
 _SHOWN = 10
+_DECODED = 1e9  # bytes of files that are decoded without being asked to
 _SPLITS = ('train', 'val', 'test')
 
 
@@ -40,10 +41,17 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     parser.add_argument(
         '--min-side', type=int, help='smallest height and width of a picture in pixels, for a folder (default: 16)'
     )
+    parser.add_argument(
+        '--decode',
+        action=argparse.BooleanOptionalAction,
+        help='decode every picture of a folder, which finds those damaged in the middle '
+        f'(default: up to {_DECODED / 1e9:g} GB of files)',
+    )
     add_config_changes(parser)
     args = parser.parse_args(words)
-    if (args.labels or args.min_side is not None) and not _is_picture_folder(args.target):
-        parser.error('--labels and --min-side go with a folder of pictures')
+    for_pictures = (args.labels, args.min_side, args.decode)
+    if any(option is not None for option in for_pictures) and not _is_picture_folder(args.target):
+        parser.error('--labels, --min-side and --decode go with a folder of pictures')
     return args
 
 
@@ -54,7 +62,7 @@ def main(words: Sequence[str], prog: str) -> int:
     if args.target is not None and problems:
         print(f'\n{args.target} is not looked at before the installation is in order')
     elif _is_picture_folder(args.target):
-        problems += _print(args.target, look_over_pictures(args.target, args.labels, args.min_side))
+        problems += _print(args.target, look_over_pictures(args.target, args.labels, args.min_side, args.decode))
     elif args.target is not None:
         problems += _print(args.target, look_over_config(args.target, args.cfg_options))
     print(f'\n{problems} problem{"s" if problems > 1 else ""}' if problems else '\nno problems')
@@ -73,7 +81,9 @@ def look_over_installation() -> Iterator[Finding]:
 # Pictures -------------------------------------------------------------------------------------------------------------
 
 
-def look_over_pictures(root: str, labels: str | None, min_side: int | None = None) -> Iterator[Finding]:
+def look_over_pictures(
+    root: str, labels: str | None, min_side: int | None = None, decode: bool | None = None
+) -> Iterator[Finding]:
     """A folder of pictures and, if there is one, the label file."""
     from sipe_mmseg.datasets.image_files import MIN_SIDE, ImageFolder, first_few
     from sipe_mmseg.datasets.picture_folder import class_folders, look_over, look_over_labels, similar_names
@@ -96,6 +106,7 @@ def look_over_pictures(root: str, labels: str | None, min_side: int | None = Non
         return
     yield Finding(f'{len(found.sizes)} of {len(found.paths)} pictures can be read', 'ok' if found.sizes else 'problem')
     yield from _problems(found.problems, 'mend or remove these files; training reads none of the set before')
+    yield from _look_over_pixels([folder.full_path(path) for path in found.sizes], decode)
     if found.sizes:
         ends = [f'{"x".join(map(str, found.sizes[path]))} ({path})' for path in found.smallest_and_largest()]
         yield Finding(f'sizes: from {ends[0]} to {ends[1]}')
@@ -127,6 +138,27 @@ def look_over_pictures(root: str, labels: str | None, min_side: int | None = Non
             'note',
             "training stops for them, unless on_unlabelled is 'drop' (left out) or 'keep' (nothing but background)",
         )
+
+
+def _look_over_pixels(paths: Sequence[str], decode: bool | None) -> Iterator[Finding]:
+    """What only decoding finds, unless it is not wanted, or takes long and is not asked for."""
+    from sipe_mmseg.datasets.full_decoding import find_damage
+    from sipe_mmseg.engine.progress import Progress
+
+    size = sum(Path(path).stat().st_size for path in paths)
+    if decode is None and size > _DECODED:
+        text = f'{size / 1e9:.1f} GB of pictures are not decoded: damage in the middle of a file is not found'
+        yield Finding(text, 'note', '--decode does it')
+    if not paths or not (size <= _DECODED if decode is None else decode):
+        return
+    with Progress(len(paths)) as progress:
+        damages = find_damage(paths, progress.advance)
+    lost = [f'{damage.path}: {damage.text}' for damage in damages if damage.pixels_lost]
+    yield from _problems(lost, 'damaged: a part of the picture is missing, often grey; mend or remove these files')
+    for damage in [damage for damage in damages if not damage.pixels_lost][:_SHOWN]:
+        yield Finding(f'{damage.path}: {damage.text}', 'note', 'perhaps damaged: look at it')
+    if not damages:
+        yield Finding(f'{len(paths)} pictures are whole: all of their pixels can be decoded')
 
 
 def _is_picture_folder(target: str | None) -> bool:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     """Read the command line."""
     parser = command_parser(prog, __doc__)
-    parser.add_argument('name', nargs='?', default='', help='name of a config, or with nothing to copy a part of it')
+    parser.add_argument(
+        'name', nargs='?', default='', help='name of the config to copy; or a part of the names to list'
+    )
     parser.add_argument('--out', type=Path, metavar='FILE.py|DIR', help='where to copy the config of this name')
     args = parser.parse_args(words)
     if args.out is not None and not args.name:

@@ -8,6 +8,7 @@ order of their ids. A conversion that was interrupted goes on where it stopped.
 
 import argparse
 import multiprocessing
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -52,10 +53,13 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
 def keep_settings(out_dir: Path, instances: Path, overlap: 'Overlap', crowds: 'Crowds') -> None:
     """Notes how the masks of a folder are made, and refuses to mix masks that are made in different ways."""
     from sipe_mmseg.datasets.atomic_write import write_json
-    from sipe_mmseg.datasets.image_labels import load_json
+    from sipe_mmseg.datasets.json_files import load_json
+    from sipe_mmseg.datasets.messages import shown
+    from sipe_mmseg.datasets.result_folder import refuse_links
 
     settings = {'instances': instances.name, 'overlap': overlap, 'crowds': crowds}
     out_dir.mkdir(parents=True, exist_ok=True)
+    refuse_links(out_dir)
     path = out_dir / SETTINGS_FILE
     if not path.exists():
         write_json(path, settings)
@@ -63,7 +67,7 @@ def keep_settings(out_dir: Path, instances: Path, overlap: 'Overlap', crowds: 'C
     earlier = load_json(str(path))
     if earlier != settings:
         raise ValueError(
-            f'{path}: the masks in this folder are made with {earlier}, not {settings}; use another folder'
+            f'{path}: the masks in this folder are made with {shown(earlier)}, not {settings}; use another folder'
         )
 
 
@@ -75,7 +79,7 @@ def convert(image: 'AnnotatedImage', out_dir: Path, overlap: 'Overlap', crowds: 
     from sipe_mmseg.datasets.palette import voc_palette
     from sipe_mmseg.datasets.result_folder import ResultFolder
 
-    path = ResultFolder(out_dir, '.png').path(str(Path(image.file_name).with_suffix('')))
+    path = ResultFolder(out_dir, '.png').path(os.path.splitext(image.file_name)[0])
     if path.exists() and sample_problem(str(path), min_side=1) is None:
         return False
     write_label_png(path, render_label_map(image, overlap=overlap, crowds=crowds), voc_palette(256))

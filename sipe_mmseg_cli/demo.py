@@ -43,16 +43,20 @@ def run(*command: str | Path, data_root: Path) -> float:
     Raises:
         subprocess.CalledProcessError: If it fails.
     """
+    from sipe_mmseg.engine.processes import end_with_parent
+
     words = [sys.executable, *map(str, command)]
     print(f'\n$ SHAPES_ROOT={shlex.quote(str(data_root))} {shlex.join(words)}', flush=True)
     start = time.perf_counter()
-    subprocess.run(words, check=True, env={**os.environ, 'SHAPES_ROOT': str(data_root)})  # noqa: S603  # our own tools
+    env = {**os.environ, 'SHAPES_ROOT': str(data_root)}
+    subprocess.run(words, check=True, env=env, preexec_fn=end_with_parent)  # noqa: S603  # our own tools
     return time.perf_counter() - start
 
 
 def main(words: Sequence[str], prog: str) -> int:
     """Run everything and print the figures."""
     args = parse_args(words, prog)
+    from sipe_mmseg.engine.checkpoint_lookup import find_checkpoint
     from sipe_mmseg.engine.config_lookup import find_config, shipped_tools
     from sipe_mmseg.engine.mmseg_tools import find_mmseg_tool
     from sipe_mmseg.engine.new_files import file_states, newly_written
@@ -74,7 +78,7 @@ def main(words: Sequence[str], prog: str) -> int:
             f'randomness.seed={args.seed}',
             data_root=data_root,
         )
-        checkpoint = (checkpoints / 'last_checkpoint').read_text().strip()
+        checkpoint = find_checkpoint(checkpoints)
         seconds['scoring at four scales, mirrored'] = run(
             find_mmseg_tool('test.py'), config, checkpoint, '--tta', '--work-dir', scores, data_root=data_root
         )

@@ -2,7 +2,9 @@
 
 import difflib
 import importlib
+import io
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -11,6 +13,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 from .faults import explain
+from .launch import RESUME
+from .stops import stoppable
 
 PROG = 'sipe-mmseg'
 # What a person can mend, and is told in a sentence; anything else is ours, and is shown with all that led to it.
@@ -22,12 +26,14 @@ class Command:
     """One command: the module that has it, and what it does in a few words.
 
     ``whole_errors`` is for those that run a script of MMSegmentation: its errors are shown as it raises them, except
-    for ours and for faults that :func:`~sipe_mmseg_cli.faults.explain` knows.
+    for ours and for faults that :func:`~sipe_mmseg_cli.faults.explain` knows. ``goes_on`` is for those that leave alone
+    what they find done.
     """
 
     module: str
     summary: str
     whole_errors: bool = False
+    goes_on: bool = False
 
 
 COMMANDS = {
@@ -38,13 +44,13 @@ COMMANDS = {
     'train': Command('train', 'train a config', whole_errors=True),
     'test': Command('test', 'score a checkpoint', whole_errors=True),
     'predict': Command('predict', 'classes, CAMs and label maps of your own pictures'),
-    'labels': Command('labels', 'write label maps of a whole split, and CAM files'),
+    'labels': Command('labels', 'write label maps of a whole split, and CAM files', goes_on=True),
     'evaluate': Command('evaluate', 'score a folder of label maps'),
     'report': Command('report', 'write an HTML page about a folder of label maps, or about a training'),
-    'refine': Command('refine', 'label maps through the dense CRF; CAM files to IR labels'),
+    'refine': Command('refine', 'label maps through the dense CRF; CAM files to IR labels', goes_on=True),
     'export': Command('export_labels', 'label maps to COCO, labelme or CVAT, for people to correct them'),
     'import': Command('import_labels', 'label maps of what people drew in COCO, labelme or CVAT'),
-    'pipeline': Command('pipeline', 'from image-level labels to a trained segmentation network'),
+    'pipeline': Command('pipeline', 'from image-level labels to a trained segmentation network', goes_on=True),
     'overlays': Command('overlays', 'draw what a model finds, side by side'),
     'compare': Command('compare_cams', 'the maps of other CAM methods beside ours, drawn and scored'),
     'curves': Command('curves', 'draw losses and scores of a training'),
@@ -72,6 +78,7 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 1 if the command failed, or 2 if there is no such command.
     """
+    _print_any_name()
     words = list(sys.argv[1:] if words is None else words)
     if not words or words[0] in ('-h', '--help', 'help'):
         return _printed(overview(), 0 if words else 2)
@@ -93,13 +100,17 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def run_command(name: str, words: Sequence[str], prog: str) -> int:
-    """Run one command; a user's mistake, or a fault of disk, memory and the like, becomes a line on standard error.
+    """Run one command; a user's mistake, a fault of disk or memory, a stop: each becomes a line on standard error.
 
     Args:
         name: Its name in :data:`COMMANDS`.
         words: The command line after it.
         prog: What it was started as, for its messages.
     """
+    return stoppable(lambda: _run(name, words, prog), _stop_message(name, words, prog))
+
+
+def _run(name: str, words: Sequence[str], prog: str) -> int:
     command = COMMANDS[name]
     try:
         module = importlib.import_module(f'.{command.module}', __package__)
@@ -117,9 +128,24 @@ def run_command(name: str, words: Sequence[str], prog: str) -> int:
             message = str(error) or type(error).__name__
         print(message, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print('\nstopped', file=sys.stderr)
-        return 130
+
+
+def _stop_message(name: str, words: Sequence[str], prog: str) -> str:
+    """How to go on after a stop. Of several processes under torchrun the first one alone says it."""
+    if os.environ.get('RANK', '0') != '0':
+        return ''
+    if name == 'train' and 'TORCHELASTIC_RUN_ID' in os.environ:
+        return RESUME
+    if name == 'train':
+        resume = [] if '--resume' in words else ['--resume']
+        return f'stopped; go on with: {prog} {shlex.join([*words, *resume])}'
+    return f'stopped; the same command {"goes on" if COMMANDS[name].goes_on else "begins again"}'
+
+
+def _print_any_name() -> None:
+    """Have file names that the terminal's encoding lacks printed with backslashes, as standard error has it already."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')
 
 
 def _raised_by_us(error: Exception) -> bool:
@@ -133,7 +159,7 @@ def _raised_by_us(error: Exception) -> bool:
 
 def _config_mistake(error: Exception) -> str | None:
     """What is wrong with a config, if the error comes of that; where the stack is not imported, nothing was built."""
-    if 'sipe_mmseg.models' not in sys.modules:
+    if not isinstance(error, KeyError | TypeError) or 'sipe_mmseg.models' not in sys.modules:
         return None
     from sipe_mmseg.engine.config_mistakes import config_mistake
 
@@ -161,6 +187,7 @@ class CommandError(ValueError):
 
 def run_tool(name: str) -> int:
     """Run a command for a file of ``tools/``."""
+    _print_any_name()
     return run_command(name, sys.argv[1:], f'python {sys.argv[0]}')
 
 

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 
 from .arguments import add_config_changes, command_parser, load_config, parse_changes
+from .stops import Stopped
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
@@ -53,7 +54,7 @@ def main(words: Sequence[str], prog: str) -> int:
     """Run the stages, or list them."""
     args = parse_args(words, prog)
     from sipe_mmseg.engine.config_lookup import find_config, shipped_names
-    from sipe_mmseg.engine.pipeline import Pipeline, read_stages
+    from sipe_mmseg.engine.pipeline import Pipeline, StageStopped, read_stages
 
     logging.disable(logging.INFO)  # MMEngine would name every environment variable of every config
     pipeline = None
@@ -80,12 +81,13 @@ def main(words: Sequence[str], prog: str) -> int:
         print(f'\n{pipeline.table()}\n\n{pipeline.work_dir}/summary.json')
     except BrokenPipeError:  # of `... --list | head`
         raise
+    except StageStopped as stop:
+        raise Stopped(str(stop), stop.number) from stop
     except (OSError, RuntimeError, ValueError) as error:
         print(f'\n{error}', file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f'\nstopped; {pipeline.way_on if pipeline else "nothing was run"}', file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        raise Stopped(f'stopped; {pipeline.way_on if pipeline else "nothing was run"}') from stop
     finally:
         logging.disable(logging.NOTSET)
     return 0

@@ -12,16 +12,13 @@ CONFIG comes first: a file, a work directory or the name of a shipped config. Se
 
 from collections.abc import Sequence
 
-from .arguments import changes_among, check_script, find_model, load_config
+from .arguments import changes_among, check_script, find_model, load_config, script_words
 from .main import CommandError
 
 
 def main(words: Sequence[str], prog: str) -> int:
     """Run MMSegmentation's script, which reads the options itself."""
-    words = list(words)
-    if not words or {'-h', '--help'} & set(words):
-        print((__doc__ or '') % dict(prog=prog), flush=True)
-        words = ['--help']
+    words = script_words(words, __doc__, prog)
     import sipe_mmseg  # noqa: F401  # registers everything
     from sipe_mmseg.engine.mmseg_tools import run_mmseg_tool
 
@@ -41,13 +38,11 @@ def main(words: Sequence[str], prog: str) -> int:
 def _check_checkpoint(words: Sequence[str]) -> None:
     """Make sure that the checkpoint has all that the model needs: the script itself would go on with random weights."""
     from mmengine.registry import init_default_scope
-    from mmengine.runner import CheckpointLoader
     from mmseg.registry import MODELS
 
-    from sipe_mmseg.engine.model_state import load_weights
+    from sipe_mmseg.engine.model_state import read_weights
 
     config = load_config(words[0])
     config.merge_from_dict(changes_among(words))
     init_default_scope(config.get('default_scope') or 'mmseg')
-    content = CheckpointLoader.load_checkpoint(words[1], map_location='cpu')
-    load_weights(MODELS.build(config.model), content, f'{words[1]} does not fit the model of {words[0]}', whole=False)
+    read_weights(MODELS.build(config.model), words[1], config, whole=False)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.error import URLError
 
-from .arguments import check_script, parse_changes
+from .arguments import check_script, parse_changes, script_words
 from .main import CommandError
 
 # Number of this process among several, by launcher: torchrun, slurm, mpi. The first one holds the lock.
@@ -25,10 +25,7 @@ _RANKS = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
 
 def main(words: Sequence[str], prog: str) -> int:
     """Run MMSegmentation's script, which reads the options itself."""
-    words = list(words)
-    if not words or {'-h', '--help'} & set(words):
-        print((__doc__ or '') % dict(prog=prog), flush=True)
-        words = ['--help']
+    words = script_words(words, __doc__, prog)
     import sipe_mmseg  # noqa: F401  # registers everything
     from sipe_mmseg.datasets.folder_lock import folder_lock
     from sipe_mmseg.engine.config_lookup import find_config

@@ -36,7 +36,7 @@ check() {
     echo "== $name: $python"
     start=$(date +%s)
     if ! { "$python" -m venv "$venv" &&
-        "$venv/bin/python" -m pip install --disable-pip-version-check --quiet pytest "$@" &&
+        "$venv/bin/python" -m pip install --disable-pip-version-check --quiet pytest hypothesis "$@" &&
         "$venv/bin/python" -m pip install --disable-pip-version-check --quiet --force-reinstall --no-deps "$sources"; } \
         > "$log" 2>&1; then
         echo "$name: the installation failed, see $log" | tee -a "$table"

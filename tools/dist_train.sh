@@ -14,7 +14,7 @@ config=$1
 gpus=$2
 shift 2
 
-exec "${PYTHON:-python}" -m torch.distributed.run \
+exec "${PYTHON:-python}" -m sipe_mmseg_cli.launch \
     --nnodes="${NNODES:-1}" \
     --node-rank="${NODE_RANK:-0}" \
     --nproc-per-node="$gpus" \

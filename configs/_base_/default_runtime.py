@@ -17,10 +17,10 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     finite_loss=dict(type='FiniteLossHook'),
     # Two, because MMEngine removes the old one before it writes the new one: a run killed in between would have none.
-    checkpoint=dict(type='CheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=2),
+    checkpoint=dict(type='WholeCheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
-    fold_batch_norm=dict(type='FoldBatchNormHook'),  # None for a network that MMCV's fuse_conv_bn cannot fold
+    fold_batch_norm=dict(type='FoldBatchNormHook'),  # enabled=False where MMCV's fuse_conv_bn cannot fold the network
 )
 custom_hooks = [dict(type='ImagesPerSecondHook')]
 # To watch the maps of four images grow: --cfg-options default_hooks.maps.type=CAMVisualizationHook

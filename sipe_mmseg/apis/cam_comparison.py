@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
+import numpy.typing as npt
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.runner import CheckpointLoader
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
@@ -18,8 +17,9 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from ..datasets.atomic_write import atomic_write
-from ..datasets.result_folder import image_id
-from ..engine.model_state import load_weights
+from ..datasets.image_files import read_rgb
+from ..datasets.result_folder import ResultFolder, image_id
+from ..engine.model_state import read_weights
 from ..engine.progress import Progress
 from ..evaluation.confusion import confusion_matrix, iou_per_class, nan_mean
 from ..evaluation.threshold_curve import ThresholdCurve
@@ -104,8 +104,7 @@ def compare_cams(
     model = MODELS.build(config.model)
     if not isinstance(model, SIPESegmentor):
         raise ValueError(f'{config.filename}: model.type is {config.model.type!r}, and only a SIPESegmentor has CAMs')
-    content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
-    load_weights(model, content, f'{checkpoint} does not fit the model of {config.filename}')
+    read_weights(model, checkpoint, config)
     model.to(device).eval()
     dataset = DATASETS.build(config.test_dataloader.dataset)
     indices = range(len(dataset))[:num] if image_ids is None else image_indices(dataset, image_ids)
@@ -118,7 +117,7 @@ def compare_cams(
         for index in indices:
             sample, maps = _maps_of(model, pseudo_collate([dataset[index]]), methods)
             info = dataset.get_data_info(index)
-            image = mmcv.imread(info['img_path'], channel_order='rgb')
+            image = read_rgb(info['img_path'])
             row = {'image': image} | {name: blend_heat(image, _strongest(found)) for name, found in maps.items()}
             scored = scored and 'gt_sem_seg' in sample
             if 'gt_sem_seg' in sample:
@@ -127,7 +126,7 @@ def compare_cams(
                 label_map += confusion_matrix(sample.pred_sem_seg.data[0].cpu(), truth, num_classes)
                 for name, curve in curves.items():
                     curve.add(maps[name], sample.present.classes, truth)
-            with atomic_write(Path(out_dir) / f'{image_id(info)}.png') as temporary:
+            with atomic_write(ResultFolder(Path(out_dir), '.png').path(image_id(info))) as temporary:
                 Image.fromarray(panel([list(row.values())], list(row))).save(temporary, format='PNG')
             progress.advance()
     if not scored or not len(indices):
@@ -155,6 +154,6 @@ def _maps_of(
     return sample, maps
 
 
-def _strongest(maps: Tensor) -> np.ndarray:
+def _strongest(maps: Tensor) -> npt.NDArray[Any]:
     """Maximum over classes of maps (n, H, W); zeros where there is no class."""
     return np.asarray(maps.float().numpy().max(axis=0, initial=0.0))

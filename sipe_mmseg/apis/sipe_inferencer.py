@@ -32,7 +32,8 @@ from ..datasets.equal_size_batches import equal_size_batches
 from ..datasets.image_files import MIN_SIDE, SHOWN_PROBLEMS, image_size, sample_problem, size_problem
 from ..datasets.label_files import write_label_png
 from ..datasets.palette import voc_palette
-from ..engine.config_lookup import find_checkpoint, find_config
+from ..engine.checkpoint_lookup import find_checkpoint
+from ..engine.config_lookup import find_config
 from ..engine.model_state import evaluating, load_weights, unwrapped
 from ..engine.splits import without_masks
 from ..models import SIPESegmentor

@@ -13,11 +13,12 @@ from typing import Any
 
 _TEMPORARY_NAME = re.compile(r'\..+\.(\d+)\.tmp')
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_GOES_ON = 'the same command goes on with the rest'
 _NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str], way_on: str = _GOES_ON) -> Iterator[Path]:
     """Hand out a hidden name next to ``path``, and rename what was written there at the end.
 
     Whoever reads ``path`` finds the whole new file or what was there before. After an error nothing is left; after a
@@ -25,6 +26,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Args:
         path: File or folder to write; the folder around it is made. A folder takes the place of an empty one only.
+        way_on: What a person can do once there is space again.
 
     Yields:
         Where to write.
@@ -34,7 +36,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path).absolute()
     temporary = target.with_name(f'.{target.name}.{os.getpid()}.tmp')
-    with clear_write_errors(target):
+    with clear_write_errors(target, way_on):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -44,11 +46,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def clear_write_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+def clear_write_errors(path: str | os.PathLike[str], way_on: str = _GOES_ON) -> Iterator[None]:
     """Have the errors of a disk that is full, or that nothing may be written to, say what to do.
 
     Args:
         path: What is written. Errors about files elsewhere, which are only read, stay as they are.
+        way_on: As in :func:`atomic_write`.
     """
     target = Path(path).absolute()
     try:
@@ -57,7 +60,7 @@ def clear_write_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         if error.errno in _NO_SPACE:
             message = (
                 f'no space left in {target.parent} for {target.name}: free some, or name a folder on another disk. '
-                'The files that are there are complete, and the same command goes on with the rest'
+                f'The files that are there are complete, and {way_on}'
             )
         elif error.errno in _NOT_ALLOWED and _concerns(error, target):
             message = (

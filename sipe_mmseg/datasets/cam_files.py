@@ -1,21 +1,29 @@
 """Localisation maps on disk, small: the present classes only, in half precision, at a stride; read without pickle."""
 
+import io
+import math
 import os
 import zipfile
-import zlib
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from ..refinement.label_values import IGNORE_INDEX
 from .atomic_write import atomic_write
+from .image_files import MAX_PIXELS
+from .json_files import require_file
+from .messages import short, shown
 
 CAM_STRIDE = 4
 """Stride of the random walk's grid, and so of what it needs (IRN, section 5)."""
 
-_KEYS = {'classes', 'is_cam', 'size', 'made_with'}
+_KEYS = ('classes', 'is_cam', 'size', 'made_with')
+_MAX_BYTES = 1 << 30  # of the arrays of a file: 21 maps at stride 4 of an image of 400 million pixels
+_MAX_VALUES = 1 << 31  # of the maps at the image's size: 21 of an image of 100 million pixels, 8 GB
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,8 @@ class CAMFile:
 
 def write_cam(
     path: str | os.PathLike[str],
-    classes: np.ndarray,
-    is_cam: np.ndarray,
+    classes: npt.NDArray[Any],
+    is_cam: npt.NDArray[Any],
     size: tuple[int, int],
     made_with: str = '',
 ) -> None:
@@ -81,30 +89,23 @@ def read_cam(path: str | os.PathLike[str], num_classes: int | None = None, made_
         ValueError: If the file is broken, cut short, something else or made with other settings; the message names it.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile) or set(file.files) != _KEYS:
-                raise ValueError('it has other contents')
-            arrays = {key: file[key] for key in _KEYS}
+        require_file(path)
+        classes, is_cam, size, written_with = _read_arrays(path)
     except FileNotFoundError:
         raise FileNotFoundError(
             f'{path}: no such CAM file; tools/generate_labels.py --cams writes the missing ones'
         ) from None
-    # NotImplementedError: a zip file that asks for an unknown way of compression.
-    except (
-        *(OSError, ValueError, TypeError, AttributeError, EOFError, NotImplementedError),
-        *(zipfile.BadZipFile, zlib.error),
-    ) as error:
+    except Exception as error:  # zip files raise errors of every kind on broken bytes
         raise ValueError(
-            f'{path}: not a CAM file, or cut short ({error}). Remove it and have tools/generate_labels.py --cams write '
-            'it again'
+            f'{path}: not a CAM file, or cut short ({short(str(error))}). Remove it and have '
+            'tools/generate_labels.py --cams write it again'
         ) from error
-    classes, is_cam, size = arrays['classes'], arrays['is_cam'], arrays['size']
     problem = _problem(classes, is_cam, size)
     if problem is None and num_classes is not None and (classes >= num_classes).any():
         problem = f'it has class {classes.max()}, but there are {num_classes} classes, background included'
     if problem is not None:
         raise ValueError(f'{path}: not a CAM file of this data set: {problem}')
-    if made_with is not None and str(arrays['made_with']) != made_with:
+    if made_with is not None and (written_with.shape or str(written_with) != made_with):
         raise ValueError(
             f'{path}: made with another checkpoint or other settings than its folder says. Remove it and have '
             'tools/generate_labels.py --cams write it again'
@@ -112,7 +113,7 @@ def read_cam(path: str | os.PathLike[str], num_classes: int | None = None, made_
     return CAMFile(classes.astype(np.int64), is_cam.astype(np.float32), (int(size[0]), int(size[1])))
 
 
-def resize_cam(is_cam: np.ndarray, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+def resize_cam(is_cam: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Bring maps (n + 1, h, w) to ``size``, bilinear with ``align_corners=False``."""
     maps = torch.from_numpy(np.ascontiguousarray(is_cam, dtype=np.float32))[None]
     return F.interpolate(maps, size=tuple(size), mode='bilinear', align_corners=False)[0].numpy()
@@ -123,13 +124,49 @@ def strided_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
     return -(-size[0] // stride), -(-size[1] // stride)
 
 
-def _problem(classes: np.ndarray, is_cam: np.ndarray, size: np.ndarray) -> str | None:
-    if classes.ndim != 1 or classes.dtype.kind not in 'iu' or (np.diff(classes, prepend=0) < 1).any():
-        return f'classes must be ascending class indices from 1 on, not {classes.tolist()}'
+def _read_arrays(path: str | os.PathLike[str]) -> list[npt.NDArray[Any]]:
+    """The arrays of an archive in the order of ``_KEYS``; what it claims to hold is never taken at its word."""
+    names = [f'{key}.npy' for key in _KEYS]
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if sorted(member.filename for member in members) != sorted(names):
+            raise ValueError('it has other contents')
+        total = sum(member.file_size for member in members)
+        if total > _MAX_BYTES:
+            raise ValueError(f'its arrays have {total} bytes, more than {_MAX_BYTES}')
+        arrays = []
+        for name in names:
+            with archive.open(name) as file:  # which, unlike archive.read(name), unpacks no more than is asked for
+                arrays.append(_array(file.read(archive.getinfo(name).file_size)))
+        return arrays
+
+
+def _array(content: bytes) -> npt.NDArray[Any]:
+    """The array of a ``.npy`` file of format 1.0, without pickled objects."""
+    file = io.BytesIO(content)
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError('it has an array in a format other than 1.0')
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.kind not in 'iufU' or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f'it has an array whose header says {dtype} {shape}, and which holds something else')
+    order: Literal['C', 'F'] = 'F' if fortran_order else 'C'
+    array: npt.NDArray[Any] = np.ndarray(shape, dtype, buffer=content, offset=file.tell(), order=order)
+    return array
+
+
+def _problem(classes: npt.NDArray[Any], is_cam: npt.NDArray[Any], size: npt.NDArray[Any]) -> str | None:
+    # As Python's numbers, which neither wrap around nor overflow.
+    indices = classes.tolist() if classes.ndim == 1 and classes.dtype.kind in 'iu' else [0]
+    if sorted(set(indices)) != indices or not all(0 < index < IGNORE_INDEX for index in indices):
+        return f'classes must be ascending class indices from 1 on, not {shown(classes.tolist())}'
     if size.shape != (2,) or size.dtype.kind not in 'iu' or (size < 1).any():
-        return f'size must be (height, width) of the image, not {size.tolist()}'
+        return f'size must be (height, width) of the image, not {shown(size.tolist())}'
     if is_cam.ndim != 3 or is_cam.dtype.kind != 'f' or len(is_cam) != len(classes) + 1 or 0 in is_cam.shape:
         return f'{len(classes)} classes need {len(classes) + 1} maps, background first, not an array {is_cam.shape}'
-    if not np.isfinite(is_cam).all():
-        return 'its maps hold numbers that are not finite'
+    pixels = math.prod(size.tolist())
+    if pixels > MAX_PIXELS or len(is_cam) * pixels > _MAX_VALUES:
+        return f'{len(is_cam)} maps of an image of {shown(size.tolist())} pixels are too large to be right'
+    with np.errstate(over='ignore'):
+        if not np.isfinite(is_cam.astype(np.float32)).all():
+            return 'its maps hold numbers that are not finite'
     return None

@@ -17,6 +17,17 @@ from .atomic_write import clear_write_errors
 LOCK_FILE = '.lock'
 # What file systems answer that know no locks, some network drives among them.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+# Processes that this one forks inherit its open files and, with them, its locks: data workers, which may live on for
+# seconds when it is killed. They close them.
+_own: set[FileIO] = set()
+
+
+def _close_in_child() -> None:
+    for file in _own:
+        file.close()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 class FolderInUseError(RuntimeError):
@@ -45,11 +56,14 @@ def folder_lock(folder: str | os.PathLike[str], name: str = LOCK_FILE, keep: boo
     path = Path(folder, name)
     with _locked_file(path) as file:
         try:
+            if not keep:
+                _own.add(file)
             with clear_write_errors(path):
                 file.truncate(0)
                 file.write(f'process {os.getpid()} on {socket.gethostname()}\n'.encode())
             yield file.fileno()
         finally:
+            _own.discard(file)
             if not keep:
                 path.unlink(missing_ok=True)
 

@@ -1,22 +1,35 @@
 """Image folders, listed once, and the check of all files before training starts."""
 
+import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
-from typing import BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import mmcv
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from ..refinement.label_values import IGNORE_INDEX
+from .json_files import require_file
+from .messages import short, shown
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 MIN_SIDE = 16
 """Smallest height and width in pixels: one cell of the stride-16 grid (SIPE, section 3.1)."""
 
+MAX_PIXELS = 178_956_970
+"""Most pixels of an image, where nothing else is said: PIL takes one of more for a decompression bomb."""
+
 SHOWN_PROBLEMS = 10
+
+# What OpenCV reads, too; JPEG is also MPO. PIL knows others, such as EPS, for which it would start another program.
+_FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'TIFF', 'WEBP')
 
 # Bytes every complete file ends with (JPEG: end-of-image marker; PNG: the type of its last chunk), and how far from the
 # end they may stand: some cameras and editors append padding. Files that end otherwise are decoded to be sure.
@@ -79,7 +92,7 @@ class ImageFolder:
             return key
         found = self._by_id.get(key, [])
         if len(found) > 1:
-            raise ValueError(f'{where}: {key!r} may be {" or ".join(found)} in {self.root}; write the suffix too')
+            raise ValueError(f'{where}: {shown(key)} may be {" or ".join(found)} in {self.root}; write the suffix too')
         return found[0] if found else None
 
     def full_path(self, path: str) -> str:
@@ -95,7 +108,8 @@ def list_files(root: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[
         suffixes: Endings of the names to list, in any case.
 
     Returns:
-        Paths relative to ``root``, with ``/`` as separator, sorted. Hidden files and folders are left out.
+        Paths relative to ``root``, with ``/`` as separator, sorted. Hidden files and folders are left out, and so are
+        links to a folder that they lie in.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -106,11 +120,107 @@ def list_files(root: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[
     suffixes = tuple(suffix.lower() for suffix in suffixes)
     paths = []
     for folder, subfolders, names in os.walk(root, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith('.')]
+        subfolders[:] = [name for name in subfolders if not name.startswith('.') and not _leads_back(folder, name)]
         relative = os.path.relpath(folder, root).replace(os.sep, '/')
         prefix = '' if relative == '.' else f'{relative}/'
         paths += [prefix + name for name in names if name.lower().endswith(suffixes) and not name.startswith('.')]
     return sorted(paths)
+
+
+class Problems(list[str]):
+    """Lines about what is wrong. A file may have millions: of those beyond the first few only the number is kept.
+
+    Attributes:
+        more: Their number.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more = 0
+
+    def add(self, line: str) -> None:
+        """Keep a line, or count it."""
+        if len(self) < SHOWN_PROBLEMS:
+            self.append(line)
+        else:
+            self.more += 1
+
+
+def read_list(path: str, folder: ImageFolder, problems: Problems) -> list[str]:
+    """Reads a list of images, one a line; blank lines count for nothing.
+
+    Args:
+        path: The list, in UTF-8.
+        folder: Where its images are; a line is what :meth:`ImageFolder.find` understands.
+        problems: Takes a line for each thing that is wrong.
+
+    Returns:
+        The images' relative paths.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a line may mean several images.
+    """
+    require_file(path)
+    lines: dict[str, int] = {}
+    with open(path, encoding='utf-8-sig', errors='replace') as file:
+        for number, line in enumerate(file, start=1):
+            key = line.strip()
+            if not key:
+                continue
+            where = f'{path}, line {number}'
+            image = folder.find(key, where)
+            if image is None:
+                problems.add(f'{where}: no image {shown(key)} in {folder.root}')
+            elif image in lines:
+                problems.add(f'{where}: {shown(key)} is already on line {lines[image]}')
+            else:
+                lines[image] = number
+    return list(lines)
+
+
+@contextmanager
+def open_image(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """As PIL's ``Image.open``, for a file of one of the usual formats, whatever its name says.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        Exception: Of any kind, if it is no image.
+    """
+    require_file(path)
+    with _File(path) as file, Image.open(file, formats=_FORMATS) as image:
+        yield image
+
+
+class _File(io.BufferedReader):
+    """A file that makes no room for more than it has: a damaged image may ask for 4 GB of it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        rest = max(0, self._size - self.tell())
+        return super().read(rest if size is None or size < 0 else min(size, rest))
+
+    def __repr__(self) -> str:  # which PIL's messages show
+        return repr(self.name)
+
+
+def check_size(height: Any, width: Any, where: str, names: tuple[str, str] = ('height', 'width')) -> tuple[int, int]:
+    """The (height, width) of an image as a file gives it, once it is sure that it is one.
+
+    Raises:
+        ValueError: If they are no whole numbers from 1 on, or more pixels in all than :data:`MAX_PIXELS`.
+    """
+    if not all(type(side) is int and side > 0 for side in (height, width)):  # True is an int, and no size
+        raise ValueError(f'{where}: {names[0]} {shown(height)} and {names[1]} {shown(width)} are no size')
+    if height * width > MAX_PIXELS:
+        raise ValueError(
+            f'{where}: {names[0]} {shown(height)} and {names[1]} {shown(width)} are more than the {MAX_PIXELS} pixels '
+            'that an image may have'
+        )
+    return height, width
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -119,11 +229,16 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Only the header is read.
 
     Raises:
-        OSError: If there is no such file, or it is no image.
+        OSError: If there is no such file, or it is no image; the message names it.
     """
-    with Image.open(path) as image:
-        width, height = image.size
-        return (height, width) if _is_turned(image) else (width, height)
+    try:
+        with open_image(path) as image:
+            width, height = image.size
+            return (height, width) if _is_turned(image) else (width, height)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # decoders raise errors of every kind on broken bytes
+        raise OSError(f'{path}: not a readable image ({short(str(error))})') from error
 
 
 def check_samples(
@@ -187,7 +302,8 @@ def sample_problem(
     """
     # Decoders raise errors of every kind on broken bytes, and all of them mean the same here.
     try:
-        with open(image_path, 'rb') as file, Image.open(file) as image:
+        require_file(image_path)
+        with _File(image_path) as file, Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
             turned = _is_turned(image)
             problem = size_problem(image_path, width, height, min_side, max_pixels)
@@ -200,17 +316,17 @@ def sample_problem(
     except FileNotFoundError:
         return f'{image_path}: no such image'
     except Exception as error:
-        return f'{image_path}: not a readable image ({error})'
+        return f'{image_path}: not a readable image ({short(str(error))})'
     if mask_path is None:
         return None
     try:
-        with Image.open(mask_path) as mask:
+        with open_image(mask_path) as mask:
             mask_size, mode = mask.size, mask.mode
-            values = [] if mode not in _MASK_MODES else [int(value) for _, value in mask.getcolors()]
+            values = np.flatnonzero(mask.histogram()).tolist() if mode in _MASK_MODES else []
     except FileNotFoundError:
         return f'{mask_path}: no such mask (of {image_path})'
     except Exception as error:
-        return f'{mask_path}: not a readable mask ({error})'
+        return f'{mask_path}: not a readable mask ({short(str(error))})'
     if mode not in _MASK_MODES:
         return f'{mask_path}: a mask holds class indices (a palette or 8-bit greyscale image), but this has mode {mode}'
     unknown = [value for value in values if num_classes <= value != IGNORE_INDEX]
@@ -218,7 +334,10 @@ def sample_problem(
         return f'{mask_path}: has the value {min(unknown)}, but classes are 0 to {num_classes - 1}, and 255 is unknown'
     if turned or mask_size != (width, height):
         # Only decoding tells what the loader makes of the orientation.
-        height, width = mmcv.imread(image_path).shape[:2]
+        image = mmcv.imread(image_path)
+        if image is None:
+            return f'{image_path}: not a readable image (OpenCV cannot read it)'
+        height, width = image.shape[:2]
         if mask_size != (width, height):
             return f'{mask_path}: {mask_size[0]}x{mask_size[1]} pixels, but its image {image_path} has {width}x{height}'
     return None
@@ -246,10 +365,25 @@ def raise_problems(problems: Sequence[str], subject: str) -> None:
     """
     if not problems:
         return
-    lines = [f'{subject}: {len(problems)} problem{"s"[: len(problems) > 1]}', *problems[:SHOWN_PROBLEMS]]
-    if len(problems) > SHOWN_PROBLEMS:
-        lines.append(f'... and {len(problems) - SHOWN_PROBLEMS} more')
+    total = len(problems) + (problems.more if isinstance(problems, Problems) else 0)
+    lines = [f'{subject}: {total} problem{"s"[: total > 1]}', *problems[:SHOWN_PROBLEMS]]
+    if total > SHOWN_PROBLEMS:
+        lines.append(f'... and {total - SHOWN_PROBLEMS} more')
     raise ValueError('\n  '.join(lines))
+
+
+def read_rgb(path: str) -> npt.NDArray[np.uint8]:
+    """Pixels of an image as RGB (H, W, 3), turned as the pipelines turn it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no image that can be read.
+    """
+    image = mmcv.imread(path)  # channel_order='rgb' would hand OpenCV what it could not read
+    if image is None:
+        raise ValueError(f'{path}: not a readable image')
+    rgb: npt.NDArray[np.uint8] = np.ascontiguousarray(image[..., ::-1])
+    return rgb
 
 
 def first_few(names: Iterable[str], count: int = 5) -> str:
@@ -259,8 +393,18 @@ def first_few(names: Iterable[str], count: int = 5) -> str:
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Whether its EXIF orientation exchanges rows and columns of an image."""
-    return 'exif' in image.info and image.getexif().get(_ORIENTATION_TAG, 1) > 4
+    """Whether its EXIF orientation exchanges rows and columns of an image; what is no EXIF data turns nothing."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG) if 'exif' in image.info else None
+    except Exception:  # decoders raise errors of every kind on broken bytes
+        return False
+    return isinstance(orientation, int) and 4 < orientation <= 8
+
+
+def _leads_back(folder: str, name: str) -> bool:
+    """Whether a folder's entry is a link to that folder or one around it: who follows it goes in circles."""
+    path = os.path.join(folder, name)
+    return os.path.islink(path) and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(path))
 
 
 def _ends_properly(file: BinaryIO, image_format: str | None) -> bool:

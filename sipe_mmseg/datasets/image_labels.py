@@ -6,18 +6,18 @@ an error that names the file and the line or key.
 """
 
 import csv
-import difflib
 import filecmp
-import json
 import os
-import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ..refinement.label_values import IGNORE_INDEX
+from .image_files import open_image
+from .json_files import Pairs, load_json, require_file, unique_keys
+from .messages import closest, short, shown
+from .xml_files import parse_xml
 
 Labels = dict[str, tuple[int, ...]]
 
@@ -40,7 +40,7 @@ def foreground_indices(names: Iterable[Any], classes: Sequence[str], where: str)
     found = set()
     for name in names:
         if not isinstance(name, str):
-            raise ValueError(f'{where}: labels are names of classes, not {name!r}')
+            raise ValueError(f'{where}: labels are names of classes, not {shown(name)}')
         if name not in index:
             raise ValueError(f'{where}: {_wrong_name(name, classes)}')
         found.add(index[name])
@@ -62,20 +62,17 @@ def read_voc_xml(folder: str, classes: Sequence[str], image_ids: Iterable[str]) 
 
     Returns:
         Labels by image id.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If a file is not well-formed, has a document type declaration, or names no class.
     """
     _require_folder(folder)
     labels = {}
     for image_id in image_ids:
         path = os.path.join(folder, f'{image_id}.xml')
-        try:
-            root = ET.parse(path).getroot()  # noqa: S314
-        except FileNotFoundError:
-            continue
-        except ET.ParseError as error:
-            raise ValueError(f'{path}: not well-formed XML ({error})') from error
-        # Direct children only: objects have parts (head, hand, foot), whose names are not classes.
-        names = [(item.findtext('name') or '').strip() for item in root.findall('object')]
-        labels[image_id] = foreground_indices(names, classes, path)
+        if os.path.isfile(path):
+            labels[image_id] = foreground_indices(_voc_names(path), classes, path)
     return labels
 
 
@@ -92,15 +89,20 @@ def read_class_names(path: str) -> dict[str, list[str]]:
     """Reads which names a JSON or CSV label file has for which image, whatever the classes are.
 
     Returns:
-        Names of the classes by key as written; those of a repeated key together.
+        Names of the classes by key as written.
+
+    Raises:
+        ValueError: If it is no label file, or a key is there twice with different classes.
     """
     names: dict[str, list[str]] = {}
     rows = _csv_names(path, None) if _label_format(path) == 'csv' else _json_names(path)
     for where, key, found in rows:
         for name in found:
             if not isinstance(name, str):
-                raise ValueError(f'{where}: labels are names of classes, not {name!r}')
-        names.setdefault(key, []).extend(found)
+                raise ValueError(f'{where}: labels are names of classes, not {shown(name)}')
+        first = names.setdefault(key, found)
+        if set(first) != set(found):
+            raise ValueError(f'{where}: appears twice, with {_listed(first)} and with {_listed(found)}')
     return names
 
 
@@ -192,16 +194,16 @@ def read_masks(folder: str, classes: Sequence[str], image_ids: Iterable[str], su
     for image_id in image_ids:
         path = os.path.join(folder, image_id + suffix)
         try:
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 if image.mode not in ('P', 'L'):
                     raise ValueError(
                         f'has mode {image.mode}, but a mask holds class indices: a palette or 8-bit greyscale image'
                     )
-                present = np.flatnonzero(np.bincount(np.asarray(image).ravel(), minlength=256))
+                present = np.flatnonzero(image.histogram()[:256])
         except FileNotFoundError:
             continue
-        except (OSError, ValueError) as error:
-            raise ValueError(f'{path}: {error}') from error
+        except Exception as error:  # decoders raise errors of every kind on broken bytes
+            raise ValueError(f'{path}: {short(str(error))}') from error
         wrong = [int(value) for value in present if len(classes) <= value != IGNORE_INDEX]
         if wrong:
             raise ValueError(
@@ -224,14 +226,19 @@ def read_coco_instances(path: str, classes: Sequence[str]) -> Labels:
     """
     # Outlines are nine tenths of the file: nothing but what is read below stays in memory while it is parsed.
     kept = {'images', 'annotations', 'categories', 'id', 'name', 'file_name', 'image_id', 'category_id'}
-    content = load_json(path, object_hook=lambda item: {key: item[key] for key in item.keys() & kept})
+
+    def slim(pairs: Pairs) -> dict[str, Any]:
+        item = unique_keys(pairs)
+        return {key: item[key] for key in item.keys() & kept}
+
+    content = load_json(path, slim)
     names = coco_class_names(path, content)
     for name in names[1:]:
         if name not in classes[1:]:
             raise ValueError(f'{path}, categories: {_wrong_name(name, classes)}')
     if names != tuple(classes):
         raise ValueError(
-            f'{path}, categories: in the order of their ids they are {", ".join(names[1:])}, but the classes are'
+            f'{path}, categories: in the order of their ids they are {short(", ".join(names[1:]))}, but the classes are'
             f' {", ".join(classes[1:])}'
         )
     present: dict[Any, set[int]] = {image_id: set() for image_id in coco_images(path, content)}
@@ -247,8 +254,11 @@ def coco_class_names(path: str, content: Any) -> tuple[str, ...]:
         path: The file, for errors.
         content: What is in the file.
     """
-    categories = _coco_records(path, content, 'categories', id=_NUMBER, name=_TEXT)
-    return ('background', *(item['name'] for item in sorted(categories, key=lambda item: item['id'])))
+    records = _coco_records(path, content, 'categories', id=_NUMBER, name=_TEXT)
+    names = {item['id']: item['name'] for item in records}
+    if len(names) < len(records):
+        raise ValueError(f'{path}: two categories have the same id')
+    return ('background', *(names[category_id] for category_id in sorted(names)))
 
 
 def coco_images(path: str, content: Any) -> dict[Any, dict[str, Any]]:
@@ -262,7 +272,7 @@ def coco_images(path: str, content: Any) -> dict[Any, dict[str, Any]]:
     for image in _coco_records(path, content, 'images', id=_ID, file_name=_TEXT):
         for key, known in (('id', images), ('file_name', names)):
             if image[key] in known:
-                raise ValueError(f'{path}: two images have the {key} {image[key]!r}')
+                raise ValueError(f'{path}: two images have the {key} {shown(image[key])}')
         images[image['id']] = image
         names.add(image['file_name'])
     return images
@@ -280,27 +290,41 @@ def coco_annotations(path: str, content: Any) -> Iterator[tuple[dict[str, Any], 
     category_ids = sorted(item['id'] for item in _coco_records(path, content, 'categories', id=_NUMBER))
     class_index = {category_id: position for position, category_id in enumerate(category_ids, start=1)}
     for annotation in _coco_records(path, content, 'annotations', image_id=_ID, category_id=_NUMBER):
-        where = f'{path}, annotation {annotation.get("id")}'
-        if annotation['image_id'] not in images:
-            raise ValueError(f'{where}: image_id {annotation["image_id"]} is not among the images')
-        if annotation['category_id'] not in class_index:
-            raise ValueError(f'{where}: category_id {annotation["category_id"]} is not among the categories')
+        for key, known, what in (('image_id', images, 'images'), ('category_id', class_index, 'categories')):
+            if annotation[key] not in known:
+                raise ValueError(
+                    f'{path}, annotation {shown(annotation.get("id"))}: {key} {shown(annotation[key])} is not among '
+                    f'the {what}'
+                )
         yield annotation, class_index[annotation['category_id']]
 
 
-def load_json(path: str, **hooks: Any) -> Any:
-    """Reads a JSON file; ``hooks`` go to ``json.load``.
+def _voc_names(path: str) -> list[str]:
+    """Names of the objects of an annotation; objects have parts (head, hand, foot), whose names are not classes."""
+    names: list[str] = []
+    inside: list[str] = []
+    pieces: list[str] | None = None  # of the first name of an object, as long as it has no other one
 
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not JSON in UTF-8.
-    """
-    _require_file(path)
-    with open(path, encoding='utf-8-sig') as file:
-        try:
-            return json.load(file, **hooks)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f'{path}: not JSON in UTF-8 ({error})') from error
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal pieces
+        inside.append(tag)
+        if inside[1:] == ['object']:
+            names.append('')
+            pieces = []
+
+    def text(piece: str) -> None:
+        if inside[1:] == ['object', 'name'] and pieces is not None:
+            pieces.append(piece)
+
+    def end(tag: str) -> None:
+        nonlocal pieces
+        if inside[1:] == ['object', 'name'] and pieces is not None:
+            names[-1], pieces = ''.join(pieces).strip(), None
+        inside.pop()
+
+    with open(path, 'rb') as file:
+        parse_xml(path, file, start=start, end=end, text=text)
+    return names
 
 
 class _Object(list[tuple[str, Any]]):
@@ -324,7 +348,7 @@ def _coco_records(path: str, content: Any, name: str, /, **kinds: _Kind) -> list
                 raise ValueError(f'{path}: entry {position} of {name!r} has no {key!r}')
             if not isinstance(record[key], types):
                 raise ValueError(
-                    f'{path}: entry {position} of {name!r} has the {key} {_shown(record[key])}, which must be {kind}'
+                    f'{path}: entry {position} of {name!r} has the {key} {shown(record[key])}, which must be {kind}'
                 )
     return records
 
@@ -333,10 +357,9 @@ def _wrong_name(name: str, classes: Sequence[str]) -> str:
     listed = f'The classes are: {", ".join(classes[1:])}'
     if name == classes[0]:
         return f'{name!r} is not a label: images without an object have no label at all. {listed}'
-    by_lower_case = {other.lower(): other for other in classes[1:]}
-    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
-    hint = f'; did you mean {by_lower_case[close[0]]!r}?' if close else '.'
-    return f'{name!r} is not a class{hint} {listed}'
+    close = closest(name, classes[1:])
+    hint = f'; did you mean {close!r}?' if close else '.'
+    return f'{shown(name)} is not a class{hint} {listed}'
 
 
 def _label_format(path: str) -> str:
@@ -348,13 +371,13 @@ def _label_format(path: str) -> str:
 
 def _json_names(path: str) -> Iterator[tuple[str, str, list[Any]]]:
     """Where it stands, key and names of every image of a JSON label file, as they are there."""
-    content = load_json(path, object_pairs_hook=_Object)
+    content = load_json(path, _Object)
     if not isinstance(content, _Object):
-        raise ValueError(f'{path}: must be one object {{"image": ["class", ...], ...}}, not {_shown(content)}')
+        raise ValueError(f'{path}: must be one object {{"image": ["class", ...], ...}}, not {_kind(content)}')
     for key, names in content:
-        where = f'{path}, key {key!r}'
+        where = f'{path}, key {shown(key)}'
         if isinstance(names, _Object) or not isinstance(names, list):
-            raise ValueError(f'{where}: the value must be a list of class names, not {_shown(names)}')
+            raise ValueError(f'{where}: the value must be a list of class names, not {_kind(names)}')
         yield where, key, names
 
 
@@ -371,7 +394,7 @@ def _csv_names(path: str, classes: Sequence[str] | None) -> Iterator[tuple[str, 
     if not header or header[0] != 'image' or len(header) < 2:
         raise ValueError(
             f'{path}, line {line}: the header must be "image,labels" or "image,<class>,<class>,...",'
-            f' not {",".join(header)!r}'
+            f' not {shown(",".join(header))}'
         )
     one_hot = header[1:] != ['labels'] or (classes is not None and 'labels' in classes)
     if one_hot and classes is not None:
@@ -385,14 +408,14 @@ def _csv_names(path: str, classes: Sequence[str] | None) -> Iterator[tuple[str, 
         if not key:
             raise ValueError(f'{where}: the image is not named')
         if key in lines:
-            raise ValueError(f'{where}: image {key!r} is already on line {lines[key]}')
+            raise ValueError(f'{where}: image {shown(key)} is already on line {lines[key]}')
         lines[key] = line
         yield where, key, _marked(cells, header[1:], where) if one_hot else _separated(cells[0])
 
 
 def _csv_rows(path: str) -> Iterator[tuple[int, list[str]]]:
     """Line number and stripped cells of every line that is not blank."""
-    _require_file(path)
+    require_file(path)
     with open(path, encoding='utf-8-sig', newline='') as file:
         reader = csv.reader(file, strict=True)
         try:
@@ -408,7 +431,7 @@ def _check_columns(columns: Sequence[str], classes: Sequence[str], where: str) -
     foreground_indices(columns, classes, where)
     for position, name in enumerate(columns):
         if name in columns[:position]:
-            raise ValueError(f'{where}: column {name!r} appears twice')
+            raise ValueError(f'{where}: column {shown(name)} appears twice')
     missing = [name for name in classes[1:] if name not in columns]
     if missing:
         raise ValueError(f'{where}: no column for {", ".join(missing)}')
@@ -417,7 +440,7 @@ def _check_columns(columns: Sequence[str], classes: Sequence[str], where: str) -
 def _marked(cells: Sequence[str], columns: Sequence[str], where: str) -> list[str]:
     for cell, column in zip(cells, columns, strict=True):
         if cell not in ('0', '1'):
-            raise ValueError(f'{where}, column {column!r}: must be 0 or 1, not {cell!r}')
+            raise ValueError(f'{where}, column {shown(column)}: must be 0 or 1, not {shown(cell)}')
     return [column for cell, column in zip(cells, columns, strict=True) if cell == '1']
 
 
@@ -429,14 +452,12 @@ def _same_bytes(first: str, second: str) -> bool:
     return filecmp.cmp(first, second, shallow=False)
 
 
-def _shown(value: Any) -> str:
-    text = 'an object' if isinstance(value, _Object) else repr(value)
-    return text if len(text) <= 60 else f'{text[:57]}...'
+def _kind(value: Any) -> str:
+    return 'an object' if isinstance(value, _Object) else shown(value)
 
 
-def _require_file(path: str) -> None:
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f'{path}: no such file')
+def _listed(names: Sequence[str]) -> str:
+    return short(', '.join(sorted(set(names)))) or 'no object'
 
 
 def _require_folder(path: str) -> None:

@@ -13,8 +13,18 @@ from mmseg.registry import DATASETS
 
 from ..refinement.label_values import IGNORE_INDEX
 from . import image_labels
-from .image_files import MIN_SIDE, ImageFolder, check_samples, first_few, raise_problems, same_id_problems
+from .image_files import (
+    MIN_SIDE,
+    ImageFolder,
+    Problems,
+    check_samples,
+    first_few,
+    raise_problems,
+    read_list,
+    same_id_problems,
+)
 from .image_labels import Labels, class_names
+from .messages import shown
 from .palette import voc_palette
 from .sampler import sample_randomness
 
@@ -164,8 +174,12 @@ class ImageLevelDataset(BaseSegDataset):
                 'data_prefix.img_path, or the environment variable that the config reads the root from'
             )
         folder = ImageFolder(image_root, self.img_suffix)
-        problems: list[str] = []
-        images = self._read_ann_file(folder, problems) if self.ann_file else folder.paths
+        problems = Problems()
+        images = folder.paths
+        if self.ann_file:
+            if not os.path.isfile(self.ann_file):
+                raise FileNotFoundError(f'ann_file {self.ann_file}: no such file')
+            images = read_list(self.ann_file, folder, problems)
         sources, copies = self._read_sources(folder, images, problems)
         images = list(dict.fromkeys(copies.get(image, image) for image in images))
         problems += same_id_problems(folder, images)
@@ -205,27 +219,8 @@ class ImageLevelDataset(BaseSegDataset):
             raise RuntimeError(f'{self.get_data_info(int(idx))["img_path"]}: the pipeline returned no sample')
         return data
 
-    def _read_ann_file(self, folder: ImageFolder, problems: list[str]) -> list[str]:
-        """Images named in ``ann_file``, as paths below the image folder."""
-        if not os.path.isfile(self.ann_file):
-            raise FileNotFoundError(f'ann_file {self.ann_file}: no such file')
-        lines: dict[str, int] = {}
-        with open(self.ann_file, encoding='utf-8-sig', errors='replace') as file:
-            for number, line in enumerate(file, start=1):
-                key = line.strip()
-                if not key:
-                    continue
-                image = folder.find(key, f'{self.ann_file}, line {number}')
-                if image is None:
-                    problems.append(f'{self.ann_file}, line {number}: no image {key!r} in {folder.root}')
-                elif image in lines:
-                    problems.append(f'{self.ann_file}, line {number}: {key!r} is already on line {lines[image]}')
-                else:
-                    lines[image] = number
-        return list(lines)
-
     def _read_sources(
-        self, folder: ImageFolder, images: Sequence[str], problems: list[str]
+        self, folder: ImageFolder, images: Sequence[str], problems: Problems
     ) -> tuple[dict[str, Labels], dict[str, str]]:
         """Labels of every source, by path below the image folder, and the copies among the images (``folders``)."""
         classes = self.metainfo['classes']
@@ -254,7 +249,7 @@ class ImageLevelDataset(BaseSegDataset):
                 problems.append(f'{source}: knows none of the images; images are named by their path in {folder.root}')
         return sources, copies
 
-    def _by_image(self, source: str, labels: Labels, folder: ImageFolder, problems: list[str]) -> Labels:
+    def _by_image(self, source: str, labels: Labels, folder: ImageFolder, problems: Problems) -> Labels:
         """``labels`` by path below the image folder; without ``ann_file`` a key without image is a problem."""
         classes = self.metainfo['classes']
         by_image: Labels = {}
@@ -263,7 +258,7 @@ class ImageLevelDataset(BaseSegDataset):
             image = folder.find(key, source)
             if image is None:
                 if not self.ann_file:
-                    problems.append(f'{source}, {key!r}: no such image in {folder.root}')
+                    problems.add(f'{source}, {shown(key)}: no such image in {folder.root}')
                 continue
             if by_image.setdefault(image, indices) != indices:
                 raise ValueError(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,11 +10,13 @@ from PIL import Image
 
 from ..refinement.label_values import IGNORE_INDEX
 from .atomic_write import atomic_write
+from .image_files import open_image
+from .messages import short
 
 _LABEL_MODES = ('P', 'L')
 
 
-def write_label_png(path: str | os.PathLike[str], labels: np.ndarray, palette: Sequence[Sequence[int]]) -> None:
+def write_label_png(path: str | os.PathLike[str], labels: npt.NDArray[Any], palette: Sequence[Sequence[int]]) -> None:
     """Write a palette ('P') PNG; the file appears complete or not at all.
 
     Args:
@@ -48,14 +51,15 @@ def read_label_png(
             that is no class; the message names the file.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             mode = image.mode
             labels = np.array(image) if mode in _LABEL_MODES else None
     except FileNotFoundError:
         raise
     except Exception as error:  # decoders raise errors of every kind on broken bytes
         raise ValueError(
-            f'{path}: not a readable PNG ({error}). Remove it: the command that wrote the folder writes it again'
+            f'{path}: not a readable PNG ({short(str(error))}). Remove it: the command that wrote the '
+            'folder writes it again'
         ) from error
     if labels is None:
         raise ValueError(

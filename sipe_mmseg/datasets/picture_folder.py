@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from PIL import Image
-
-from .image_files import MIN_SIDE, ImageFolder, image_size, list_files, same_id_problems, sample_problem
-from .image_labels import read_class_names, read_label_file
+from .image_files import MIN_SIDE, ImageFolder, image_size, list_files, open_image, same_id_problems, sample_problem
+from .image_labels import read_class_names
+from .messages import shown
 
 _ORDINARY_MODES = ('RGB', 'L', 'P')
 _WORKERS = 8  # they wait for the disk together
@@ -98,15 +97,15 @@ def look_over_labels(path: str, folder: ImageFolder) -> PictureLabels:
     for key, found in names.items():
         image = folder.find(key, path)
         if image is None:
-            problems.append(f'{path}, {key!r}: no such image in {folder.root}')
+            problems.append(f'{path}, {shown(key)}: no such image in {folder.root}')
             continue
         if found:
             labelled.add(image)
         other = keys.setdefault(image, key)
         if set(names[other]) != set(found):
-            problems.append(f'{path}: {other!r} and {key!r} are the same image, with different labels')
+            problems.append(f'{path}: {shown(other)} and {shown(key)} are the same image, with different labels')
         if '' in found:
-            problems.append(f'{path}, {key!r}: has a class without a name, such as behind a separator too many')
+            problems.append(f'{path}, {shown(key)}: has a class without a name, such as behind a separator too many')
     counted = Counter(name for found in names.values() for name in set(found))
     if 'background' in counted:
         problems.append(
@@ -114,11 +113,9 @@ def look_over_labels(path: str, folder: ImageFolder) -> PictureLabels:
             'without an object has an empty list'
         )
     problems += [
-        f'{path}: the classes {" and ".join(map(repr, spellings))} differ in case or space only; write them alike'
+        f'{path}: the classes {" and ".join(map(shown, spellings))} differ in case or space only; write them alike'
         for spellings in similar_names(counted)
     ]
-    if not problems:
-        read_label_file(path, ('background', *counted))  # a key that is there twice, with different classes
     unlabelled = [image for image in folder.paths if image not in labelled]
     return PictureLabels(dict(sorted(counted.items())), problems, unlabelled)
 
@@ -149,6 +146,6 @@ def _look(path: str, min_side: int) -> _Look | str:
     problem = sample_problem(path, min_side=min_side)
     if problem is not None:
         return problem
-    with Image.open(path) as image:
+    with open_image(path) as image:
         stored_size, mode = image.size, image.mode
     return _Look(image_size(path), stored_size, mode)

@@ -10,6 +10,8 @@ from typing import Any
 
 from .atomic_write import remove_leftovers, write_json
 from .image_files import first_few, list_files
+from .json_files import is_deep, load_json
+from .messages import short, shown
 
 SETTINGS_FILE = 'settings.json'
 _SHOWN_CHANGES = 20
@@ -35,10 +37,11 @@ class ResultFolder:
             ValueError: If the id would name a file outside the folder, or a hidden one.
         """
         parts = image_id.replace('\\', '/').split('/')
-        if '\0' in image_id or Path(image_id).drive or any(not part or part.startswith('.') for part in parts):
+        outside = Path(image_id).drive or any(not part or part.startswith('.') for part in parts)
+        if outside or '\0' in image_id or not _is_encodable(image_id):
             raise ValueError(
-                f'image id {image_id!r}: its result would not lie in {self.root}. An id is a file name without suffix, '
-                'or a path below the image folder such as folder/name'
+                f'image id {shown(image_id)}: its result would not lie in {self.root}. An id is a file name without '
+                'suffix, or a path below the image folder such as folder/name'
             )
         return self.root / f'{image_id}{self.suffix}'
 
@@ -74,12 +77,12 @@ class ResultFolder:
         """
         path = self.root / SETTINGS_FILE
         try:
-            settings = json.loads(path.read_text(encoding='utf-8'))
+            settings = load_json(path)
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise ValueError(f'{path}: not JSON ({error}); remove the folder and make it again') from error
-        if not isinstance(settings, dict):
+            raise ValueError(f'{error}; remove the folder and make it again') from error
+        if not isinstance(settings, dict) or is_deep(settings):
             raise ValueError(f'{path}: not the settings of a folder of results; remove the folder and make it again')
         return settings
 
@@ -99,10 +102,11 @@ class ResultFolder:
 
         Raises:
             ValueError: If there are results made with other settings (the message names each of them), or results
-                without any.
+                without any, or a link by which results would be written elsewhere.
         """
         wanted = json.loads(json.dumps(settings, default=str))
         remove_leftovers(self.root)
+        refuse_links(self.root)
         found = self.settings()
         if found == wanted:
             return
@@ -121,6 +125,23 @@ class ResultFolder:
         for result in results:
             (self.root / result).unlink()
         write_json(self.root / SETTINGS_FILE, wanted)
+
+
+def refuse_links(root: str | os.PathLike[str]) -> None:
+    """Makes sure that what is written below a folder stays there. The folder itself may be a link.
+
+    Raises:
+        ValueError: If a folder in it is a link that leads out of it.
+    """
+    place = os.path.realpath(root)
+    for folder, subfolders, _ in os.walk(root):
+        for name in subfolders:
+            path = os.path.join(folder, name)
+            if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(place):
+                raise ValueError(
+                    f'{path}: a link to {os.path.realpath(path)}, so that results would be written outside {root}; '
+                    'remove the link, or name another folder'
+                )
 
 
 def image_id(sample: Mapping[str, Any]) -> str:
@@ -156,6 +177,15 @@ def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 _NOT_SET = 'not set'
 
 
+def _is_encodable(name: str) -> bool:
+    """Whether a file may have this name."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _leaves(value: Any, name: str = '') -> Iterable[tuple[str, str]]:
     """Every single setting with its dotted name, as text."""
     if isinstance(value, dict | list) and value:
@@ -164,4 +194,4 @@ def _leaves(value: Any, name: str = '') -> Iterable[tuple[str, str]]:
             yield from _leaves(item, f'{name}.{key}' if name else str(key))
     else:
         text = json.dumps(value)
-        yield name, text if len(text) <= _SHOWN_LENGTH else f'{text[: _SHOWN_LENGTH - 3]}...'
+        yield short(name), text if len(text) <= _SHOWN_LENGTH else f'{text[: _SHOWN_LENGTH - 3]}...'

@@ -22,7 +22,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from .atomic_write import atomic_write
+from .json_files import is_deep, load_json
 from .label_files import write_label_png
+from .result_folder import changed_settings
 
 FloatArray = npt.NDArray[np.float64]
 ByteArray = npt.NDArray[np.uint8]
@@ -218,16 +220,18 @@ def _paint_beetle(
 def _marks(name: str, u: FloatArray, v: FloatArray) -> BoolArray:
     """Where the marks of a class are on the unit disc."""
     radius = np.hypot(u, v)
+    marks: BoolArray
     if name == 'stripes':
-        return np.cos(2 * np.pi * u / 0.56) > 0
-    if name == 'rings':
-        return np.cos(2 * np.pi * radius / 0.56) > 0
-    if name == 'dots':
-        return np.cos(2 * np.pi * u / 0.62) + np.cos(2 * np.pi * v / 0.62) > 0.75
-    if name == 'checks':
-        return np.cos(2 * np.pi * u / 0.84) * np.cos(2 * np.pi * v / 0.84) > 0
-    star: BoolArray = np.cos(5 * np.arctan2(v, u)) > 1.7 * radius - 0.75
-    return star
+        marks = np.cos(2 * np.pi * u / 0.56) > 0
+    elif name == 'rings':
+        marks = np.cos(2 * np.pi * radius / 0.56) > 0
+    elif name == 'dots':
+        marks = np.cos(2 * np.pi * u / 0.62) + np.cos(2 * np.pi * v / 0.62) > 0.75
+    elif name == 'checks':
+        marks = np.cos(2 * np.pi * u / 0.84) * np.cos(2 * np.pi * v / 0.84) > 0
+    else:  # star
+        marks = np.cos(5 * np.arctan2(v, u)) > 1.7 * radius - 0.75
+    return marks
 
 
 def _ground(rng: np.random.Generator, height: int, width: int, size: int) -> FloatArray:
@@ -395,9 +399,16 @@ def _is_complete(root: Path, settings: ShapesSettings, paths: Iterable[str]) -> 
             f'{root}: holds something that is not the built-in data set (no {_MANIFEST}); name another folder'
         )
     # A set of before there were classes and layouts to choose has the default ones.
-    found = ShapesSettings().as_json() | json.loads(manifest.read_text())
+    written = load_json(manifest)
+    if not isinstance(written, dict) or is_deep(written):
+        raise ValueError(f'{manifest}: not the settings of the built-in data set; delete the folder or name another')
+    found = ShapesSettings().as_json() | written
     if found != settings.as_json():
-        raise ValueError(f'{root}: holds the set {found}, not {settings.as_json()}; delete it or name another folder')
+        raise ValueError(
+            f'{root}: holds the set that {_MANIFEST} in it tells of:\n'
+            + changed_settings(found, settings.as_json())
+            + '\nDelete the folder or name another one'
+        )
     missing = [path for path in paths if not (root / path).is_file()]
     if missing:
         raise ValueError(f'{root}: {len(missing)} files are missing, such as {missing[0]}; delete the folder')

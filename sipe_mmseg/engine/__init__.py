@@ -1,4 +1,4 @@
-"""What the loops need beyond MMEngine: schedule, precision, throughput, progress, faults, mean displacement."""
+"""What the loops need beyond MMEngine: schedule, precision, checkpoints, throughput, progress, faults and more."""
 
 from .avg_non_ignore_hook import AvgNonIgnoreHook
 from .bfloat16_optim_wrapper import Bfloat16OptimWrapper
@@ -12,6 +12,7 @@ from .mean_displacement_hook import MeanDisplacementHook
 from .one_writer_logger_hook import OneWriterLoggerHook
 from .progress import ProgressHook
 from .steady_timer_hook import SteadyTimerHook
+from .whole_checkpoint_hook import WholeCheckpointHook
 from .work_dir_lock_hook import WorkDirLockHook
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     'OneWriterLoggerHook',
     'ProgressHook',
     'SteadyTimerHook',
+    'WholeCheckpointHook',
     'WorkDirLockHook',
 ]

@@ -1,9 +1,12 @@
-"""Configs by path, work directory or name, the checkpoint of a work directory, and where configs and tools are."""
+"""Configs by path, work directory or name, and where configs and tools are."""
 
 import difflib
 import os
 from pathlib import Path
 
+from ..datasets.messages import shown
+
+_NOTE_LENGTH = 4096  # the longest path of Linux
 _PACKAGE = Path(__file__).parents[1]
 _MARKS = {'configs': 'sipe', 'tools': 'generate_labels.py'}  # what tells our folder from others of that name, mmseg's
 
@@ -44,6 +47,8 @@ def find_dataset_config(source: str | os.PathLike[str]) -> Path:
     try:
         return find_config(source)
     except FileNotFoundError as error:
+        if not datasets:
+            raise
         raise FileNotFoundError(f'{error}; the shipped data sets are {", ".join(sorted(datasets))}') from error
 
 
@@ -69,24 +74,19 @@ def find_script(path: str) -> str:
     return path
 
 
-def find_checkpoint(work_dir: str | os.PathLike[str]) -> Path:
-    """The checkpoint that a work directory's ``last_checkpoint`` names; where the folder was moved, the one beside it.
+def read_note(path: str | os.PathLike[str]) -> str:
+    """The one line of text, such as a path, that a file holds.
 
     Raises:
-        FileNotFoundError: If there is no ``last_checkpoint``, or no file of that name.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else.
     """
-    note = Path(work_dir).expanduser() / 'last_checkpoint'
-    if not note.is_file():
-        raise FileNotFoundError(
-            f'{work_dir}: has no last_checkpoint, which training writes with its first checkpoint: name the checkpoint'
-        )
-    named = Path(note.read_text().strip())
-    for path in (named, note.parent / named.name):
-        if path.is_file():
-            return path
-    raise FileNotFoundError(
-        f'{note}: names {named}, but there is no such file, nor {named.name} beside it: name the checkpoint'
-    )
+    with open(path, 'rb') as file:
+        content = file.read(_NOTE_LENGTH + 1)
+    text = content.decode('utf-8', 'replace').strip()
+    if not text.isprintable() or not text or '\ufffd' in text or len(content) > _NOTE_LENGTH:
+        raise ValueError(f'{path}: holds {shown(text)}; it should hold one line of text, such as the path of a file')
+    return text
 
 
 def shipped_configs() -> Path:

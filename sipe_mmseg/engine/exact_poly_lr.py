@@ -19,3 +19,18 @@ class ExactPolyLR(PolyLR):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.total_iters = self.end - self.begin
+
+    @classmethod
+    def build_iter_from_epoch(cls, *args: Any, epoch_length: int | None = None, **kwargs: Any) -> 'ExactPolyLR':
+        """As in ``PolyLR``.
+
+        Raises:
+            ValueError: If an epoch has no iterations.
+        """
+        if epoch_length == 0:
+            raise ValueError(
+                'an epoch has no iterations: the training set has fewer images than a batch, and train_dataloader '
+                'drops incomplete ones (drop_last=True): give it a smaller batch_size'
+            )
+        scheduler: ExactPolyLR = super().build_iter_from_epoch(*args, epoch_length=epoch_length, **kwargs)
+        return scheduler

@@ -19,18 +19,27 @@ class FoldBatchNormHook(Hook):
     is not touched.
 
     MMCV's ``fuse_conv_bn`` takes the BatchNorm registered next after a convolution for the one behind it; a network
-    that is written otherwise must be tested without this hook.
+    that is written otherwise must be tested without: ``enabled=False``.
+
+    Args:
+        enabled: False leaves the model as it is.
     """
+
+    def __init__(self, enabled: bool = True) -> None:
+        self.enabled = enabled
 
     def before_test(self, runner: Any) -> None:
         """Put the copy in the model's place."""
+        if not self.enabled:
+            return
         self._model = unwrapped(runner.model)
         _replace(runner, fuse_conv_bn(copy.deepcopy(self._model)))
 
     def after_test(self, runner: Any) -> None:
         """Put the model back."""
-        _replace(runner, self._model)
-        del self._model
+        if self.enabled:
+            _replace(runner, self._model)
+            del self._model
 
 
 def _replace(runner: Any, model: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
-import numpy as np
+import numpy.typing as npt
 from mmseg.datasets import BaseSegDataset
 
 from .. import __version__
@@ -83,11 +83,12 @@ def export_labels(
         else:
             (folder / 'labels.txt').write_text(''.join(f'{name}\n' for name in drawn_names(classes)), encoding='utf-8')
             for info, labels in images:
-                path = PurePosixPath(f'{image_id(info)}.json')
-                to_image = Path(os.path.relpath(os.path.abspath(info['img_path']), out / path.parent))
+                path = ResultFolder(folder, '.json').path(image_id(info))
+                place = out / path.relative_to(folder).parent
+                to_image = Path(os.path.relpath(os.path.abspath(info['img_path']), place))
                 content = json.dumps(labelme_content(to_image.as_posix(), labels, classes, shapes, tolerance), indent=2)
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_text(content, encoding='utf-8')
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(content, encoding='utf-8')
     return len(dataset)
 
 
@@ -205,7 +206,7 @@ def _palette(dataset: BaseSegDataset) -> Any:
 
 def _label_maps(
     dataset: BaseSegDataset, source: ResultFolder, progress: Progress
-) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
+) -> Iterator[tuple[Mapping[str, Any], npt.NDArray[Any]]]:
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         width, height = image_size(info['img_path'])

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import MODELS
 
@@ -20,7 +20,7 @@ from ..datasets.cam_files import CAM_STRIDE
 from ..datasets.folder_lock import folder_lock
 from ..datasets.image_files import first_few
 from ..datasets.result_folder import ResultFolder, file_digest, image_id, source_settings
-from .model_state import load_weights
+from .model_state import read_weights
 from .splits import build_dataset, split_config, without_masks
 
 # Where a network's first weights come from, and how it was trained, decides nothing once a checkpoint is loaded.
@@ -167,8 +167,7 @@ def dataset_settings(dataset: BaseSegDataset) -> dict[str, Any]:
 
 def _load_model(config: Config, checkpoint: str | Path, tta: bool) -> torch.nn.Module:
     model: torch.nn.Module = MODELS.build(config.model)
-    content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
-    load_weights(model, content, f'{checkpoint} does not fit the model of {config.filename}')
+    read_weights(model, checkpoint, config)
     if tta:
         model = MODELS.build({**config.tta_model, 'module': model})
     return model

@@ -2,18 +2,18 @@
 
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import cv2
-import mmcv
 import numpy as np
 import torch
 from mmseg.datasets import BaseSegDataset
@@ -21,6 +21,7 @@ from mmseg.datasets import BaseSegDataset
 from .. import __version__
 from ..datasets.cam_files import read_cam, resize_cam
 from ..datasets.folder_lock import folder_lock
+from ..datasets.image_files import read_rgb
 from ..datasets.label_files import read_label_png, write_label_png
 from ..datasets.palette import voc_palette
 from ..datasets.result_folder import ResultFolder, image_id, source_settings
@@ -130,8 +131,9 @@ def refine_labels(
         else:
             made_with = source.digest() or None
             work = partial(write_ir_labels, rule=rule, made_with=made_with, **arguments)
-        with Progress(len(tasks)) as progress:
-            for _ in _each_done(work, tasks, jobs):
+        # Closing stops the other processes before anything is said about a stop.
+        with Progress(len(tasks)) as progress, closing(_each_done(work, tasks, jobs)) as done:
+            for _ in done:
                 progress.advance()
     return Written(len(ids), len(tasks))
 
@@ -171,7 +173,7 @@ def write_crf_labels(
     Raises:
         ValueError: If the label map is not one of this image.
     """
-    image = _read_image(task.image)
+    image = read_rgb(task.image)
     labels = read_label_png(task.source, len(class_names), (image.shape[0], image.shape[1]))
     found = np.unique(labels).tolist()
     if IGNORE_INDEX in found:
@@ -201,7 +203,7 @@ def write_ir_labels(
     Raises:
         ValueError: If the CAM file is not one of this image, or made with other settings than ``made_with``.
     """
-    image = _read_image(task.image)
+    image = read_rgb(task.image)
     cam = read_cam(task.source, len(class_names), made_with)
     size = (image.shape[0], image.shape[1])
     if cam.size != size:
@@ -220,14 +222,7 @@ def _own_classes(info: Mapping[str, Any]) -> tuple[int, ...] | None:
     return tuple(int(label) + 1 for label in info['image_labels']) if 'image_labels' in info else None
 
 
-def _read_image(path: str) -> np.ndarray:
-    image = mmcv.imread(path, channel_order='rgb')
-    if image is None:
-        raise ValueError(f'{path}: not a readable image')
-    return np.ascontiguousarray(image)
-
-
-def _each_done(work: Callable[[Task], None], tasks: Sequence[Task], jobs: int) -> Iterator[None]:
+def _each_done(work: Callable[[Task], None], tasks: Sequence[Task], jobs: int) -> Generator[None]:
     """Yield after each task is done. New processes are started from scratch: forking one with threads is not safe."""
     jobs = min(jobs, len(tasks))
     if jobs <= 1:
@@ -239,7 +234,9 @@ def _each_done(work: Callable[[Task], None], tasks: Sequence[Task], jobs: int) -
     context = multiprocessing.get_context('spawn')
     try:
         with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_process) as pool:
-            yield from pool.map(work, tasks, chunksize=4)
+            with _interrupts_held_back():
+                results = pool.map(work, tasks)
+            yield from results
     except BrokenProcessPool as error:
         raise RuntimeError(
             'a process was killed, perhaps because memory ran out: run the same command again with fewer --jobs, '
@@ -259,6 +256,16 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Have processes that are started here never see Ctrl-C: they finish their image, and this one sees to the rest."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

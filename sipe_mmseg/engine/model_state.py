@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.model import is_model_wrapper
+from mmengine.runner import CheckpointLoader
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
@@ -15,6 +18,12 @@ _LINE = 200  # characters of a line that may list all tensors of a model
 def unwrapped(model: nn.Module) -> Any:
     """The model inside a wrapper such as ``MMDistributedDataParallel``; any other model as it is."""
     return model.module if is_model_wrapper(model) else model
+
+
+def read_weights(model: nn.Module, checkpoint: str | Path, config: Config, whole: bool = True) -> None:
+    """Load a checkpoint from a file or an address; the rest as in :func:`load_weights`."""
+    content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
+    load_weights(model, content, f'{checkpoint} does not fit the model of {config.filename}', whole)
 
 
 def load_weights(model: nn.Module, checkpoint: Any, where: str, whole: bool = True) -> None:

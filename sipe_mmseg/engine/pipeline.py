@@ -17,14 +17,17 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
 from textwrap import indent
-from typing import Any
+from typing import Any, TypeGuard
 
 from mmengine.config import Config
 
 from ..datasets.atomic_write import atomic_write, write_json
 from ..datasets.folder_lock import folder_lock
+from ..datasets.json_files import is_deep, load_json
+from ..datasets.messages import short, shown
 from ..datasets.result_folder import changed_settings, file_digest
-from .config_lookup import find_script
+from .checkpoint_lookup import find_checkpoint
+from .config_lookup import find_script, read_note
 from .new_files import FileStates, file_states, newly_written
 from .processes import end_with_parent
 
@@ -41,6 +44,19 @@ _UNDECISIVE = (
     *('*num_workers', '*persistent_workers'),
 )
 _RECORD_KEYS = {'done', 'title', 'command', 'seconds', 'figures', 'made_with'}
+
+
+class StageStopped(RuntimeError):
+    """Ctrl-C or SIGTERM stopped a stage.
+
+    Args:
+        message: What to do next.
+        code: The exit code of its command; minus the signal if one was sent.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.number = -code if code < 0 else code - 128
 
 
 @dataclass(frozen=True)
@@ -93,7 +109,9 @@ class Stage:
             return word
         if not Path(word[1:]).is_file():
             raise FileNotFoundError(f'stage {self.name}: there is no {word[1:]}, which an earlier stage writes')
-        return Path(word[1:]).read_text().strip()
+        if Path(word).name == 'last_checkpoint':  # which may name a file that a full disk has cut short
+            return str(find_checkpoint(Path(word[1:]).parent))
+        return read_note(word[1:])
 
     def code(self) -> list[str]:
         """The command's program, and the script and configs among its words."""
@@ -254,6 +272,7 @@ class Pipeline:
         Raises:
             FileNotFoundError: If something that a stage needs is not there and no earlier one makes it.
             RuntimeError: If another process is at work in the folder, or a stage fails.
+            StageStopped: If a stage is stopped by Ctrl-C or SIGTERM.
             ValueError: If a stage was begun with other settings, or is to begin anew without being chosen.
         """
         with folder_lock(self.work_dir, 'lock', keep=True) as lock:
@@ -310,10 +329,10 @@ class Pipeline:
         if not path.is_file():
             return None
         try:
-            record = json.loads(path.read_text())
+            record: Any = load_json(path)
         except ValueError as error:
-            raise ValueError(f'{path}: not JSON ({error}); remove it and run the stage again') from error
-        if not isinstance(record, dict) or not record.keys() >= _RECORD_KEYS:
+            raise ValueError(f'{error}; remove it and run the stage again') from error
+        if not _is_record(record):
             raise ValueError(f'{path}: not the record of a stage; remove it and run the stage again')
         return record
 
@@ -364,7 +383,7 @@ class Pipeline:
         """Write ``summary.json`` and ``summary.md``."""
         write_json(self.work_dir / 'summary.json', self.summary())
         with atomic_write(self.work_dir / 'summary.md') as temporary:
-            temporary.write_text(self.table() + '\n')
+            temporary.write_text(self.table() + '\n', encoding='utf-8', errors='backslashreplace')
 
     def table(self) -> str:
         """Markdown table of the figures in % and the times."""
@@ -395,7 +414,7 @@ class Pipeline:
                 f'smaller batches need less); {self.way_on}'
             )
         if code in _STOPPED:
-            raise RuntimeError(f'stage {stage.name} was stopped; {self.way_on}')
+            raise StageStopped(f'stage {stage.name} was stopped; {self.way_on}', code)
         if code != 0:
             raise RuntimeError(
                 f'stage {stage.name} failed with exit code {code}, see above. When that is mended, {self.way_on}'
@@ -462,7 +481,8 @@ class Pipeline:
             elif kind == 'stage' and name in before and name in now:
                 lines.append(f'  {name}: its settings are others, too')
             else:
-                lines.append(f'  {name}: was {before.get(name, "not there")}, now {now.get(name, "not there")}')
+                old, new = (short(each.get(name, 'not there')) for each in (before, now))
+                lines.append(f'  {short(name)}: was {old}, now {new}')
         return lines
 
     def _with_dependents(self, names: Sequence[str]) -> list[Stage]:
@@ -547,7 +567,33 @@ def _figures(stage: Stage, before: FileStates) -> dict[str, float]:
     path = newly_written(stage.figures, before)
     if path is None:
         raise RuntimeError(f'stage {stage.name} ended well, but wrote no figures ({stage.figures})')
-    return {name: value for name, value in json.loads(path.read_text()).items() if isinstance(value, int | float)}
+    figures = load_json(path)
+    if not isinstance(figures, dict):
+        raise ValueError(f'{path}: holds {shown(figures)}; it should hold the figures of stage {stage.name} by name')
+    return {name: value for name, value in figures.items() if _is_number(value)}
+
+
+def _is_record(record: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether it is what a pipeline writes down about a stage."""
+    if not isinstance(record, dict) or not record.keys() >= _RECORD_KEYS or is_deep(record):
+        return False
+    made_with, figures, configs = record['made_with'], record['figures'], record.get('configs', {})
+    return (
+        isinstance(record['done'], bool)
+        and all(isinstance(record[key], str) for key in ('title', 'command'))
+        and _is_number(record['seconds'])
+        and 0 <= record['seconds'] < timedelta.max.total_seconds()
+        and isinstance(figures, dict)
+        and all(map(_is_number, figures.values()))
+        and isinstance(made_with, dict)
+        and all(isinstance(value, str) for value in made_with.values())
+        and isinstance(configs, dict)
+    )
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number that can be written with a decimal point."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 53)
 
 
 def _is_python_file(word: str) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..datasets.coco_masks import AnnotatedImage, instance_mask, load_annotated_images
+from ..datasets.messages import short
 from ..datasets.run_lengths import compress, run_lengths
 from .drawing import Drawing, drawn_names
 
@@ -60,7 +61,7 @@ def read_coco(path: str) -> Iterator[Drawing]:
     """
     names, images = load_annotated_images(path)
     for image in images:
-        where = f'{path}, image {image.file_name}'
+        where = f'{path}, image {short(image.file_name)}'
         yield Drawing(image.file_name, (image.height, image.width), _shapes(path, image, names), where)
 
 

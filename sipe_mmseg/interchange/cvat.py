@@ -1,16 +1,21 @@
 """Label maps as the XML of CVAT, "CVAT for images 1.1": one mask for each class that an image has."""
 
+import re
 import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from xml.parsers import expat
 
 import numpy as np
 import numpy.typing as npt
 
+from ..datasets.coco_masks import MAX_COORDINATE
+from ..datasets.image_files import check_size
+from ..datasets.json_files import require_file
+from ..datasets.messages import short, shown
 from ..datasets.run_lengths import from_run_lengths, run_lengths
+from ..datasets.xml_files import parse_xml
 from .coco import bounding_box
 from .drawing import Drawing, drawn_names
 from .outlines import polygon_mask
@@ -18,6 +23,10 @@ from .outlines import polygon_mask
 UNKNOWN_COLOUR = (255, 255, 255)
 ZIP_MEMBER = 'annotations.xml'
 """Where CVAT puts the XML into the zip file that it exports."""
+
+_MAX_RATIO = 200  # unpacked to packed; annotations are ten to fifty times as large
+
+_XML_TEXT = re.compile('[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*')  # XML 1.0, production 2
 
 _AREAS = ('mask', 'polygon', 'box')
 _OTHER_SHAPES = ('polyline', 'points', 'ellipse', 'cuboid', 'skeleton')
@@ -71,14 +80,13 @@ def read_cvat(path: str) -> Iterator[Drawing]:
         ValueError: If it is no such file; shapes, when they are read, also if one has no area.
     """
     for image in _parse(path):
-        where = f'{path}, image {image.attributes.get("name")!r}'
+        where = f'{path}, image {shown(image.attributes.get("name"))}'
         name = image.attributes.get('name')
         if not name:
             raise ValueError(f'{path}: has an image without a name')
-        size = _integers(image.attributes, ('height', 'width'), where)
-        if min(size) < 1:
-            raise ValueError(f'{where}: height {size[0]} and width {size[1]} are no size')
-        yield Drawing(name, (size[0], size[1]), _shapes(image, (size[0], size[1]), where), where)
+        height, width = _integers(image.attributes, ('height', 'width'), where)
+        size = check_size(height, width, where)
+        yield Drawing(name, size, _shapes(image, size, where), where)
 
 
 def _text(element: ET.Element) -> str:
@@ -87,6 +95,10 @@ def _text(element: ET.Element) -> str:
 
 
 def _image(index: int, name: str, labels: npt.NDArray[np.uint8], names: Mapping[int, str]) -> ET.Element:
+    if not _XML_TEXT.fullmatch(name):
+        raise ValueError(
+            f'{name!r}: an image of this name cannot be written to XML, which has no such characters: rename it'
+        )
     height, width = labels.shape
     element = ET.Element('image', id=str(index), name=name, width=str(width), height=str(height))
     for value in np.unique(labels[labels > 0]).tolist():
@@ -112,7 +124,7 @@ def _parse(path: str) -> list[_Image]:
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         if not depth and tag != 'annotations':
-            raise ValueError(f'{path}: the outermost element is {tag!r}, but CVAT writes annotations')
+            raise ValueError(f'{path}: the outermost element is {shown(tag)}, but CVAT writes annotations')
         if depth == ['annotations'] and tag == 'track':
             raise ValueError(f'{path}: has tracks, as "CVAT for video" does; export the task as "CVAT for images 1.1"')
         if depth == ['annotations'] and tag == 'image':
@@ -121,25 +133,36 @@ def _parse(path: str) -> list[_Image]:
             images[-1].shapes.append((tag, attributes))
         depth.append(tag)
 
-    def refuse(*declaration: Any) -> None:
-        raise ValueError(f"{path}: has a document type declaration, which CVAT's files have not; it is not read")
+    def end(tag: str) -> None:
+        depth.pop()
 
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = start
-    parser.EndElementHandler = lambda tag: depth.pop()
-    parser.StartDoctypeDeclHandler = refuse
+    require_file(path)
+    if not zipfile.is_zipfile(path):
+        with open(path, 'rb') as file:
+            parse_xml(path, file, start=start, end=end)
+        return images
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive, archive.open(ZIP_MEMBER) as file:
-                parser.ParseFile(file)
-        else:
-            with open(path, 'rb') as file:
-                parser.ParseFile(file)
-    except KeyError as error:
-        raise ValueError(f'{path}: has no {ZIP_MEMBER} in it; export the task as "CVAT for images 1.1"') from error
-    except (expat.ExpatError, zipfile.BadZipFile) as error:
-        raise ValueError(f'{path}: not well-formed XML ({error})') from error
+        with zipfile.ZipFile(path) as archive, archive.open(_member(archive, path)) as member:
+            parse_xml(path, member, start=start, end=end)
+    except ValueError:
+        raise
+    except Exception as error:  # zip files raise errors of every kind on broken bytes
+        raise ValueError(f'{path}: not a zip file that can be read ({short(str(error))})') from error
     return images
+
+
+def _member(archive: zipfile.ZipFile, path: str) -> zipfile.ZipInfo:
+    """The XML in a zip file, once it is sure that it is no bomb."""
+    try:
+        member = archive.getinfo(ZIP_MEMBER)
+    except KeyError:
+        raise ValueError(f'{path}: has no {ZIP_MEMBER} in it; export the task as "CVAT for images 1.1"') from None
+    if member.file_size > _MAX_RATIO * max(member.compress_size, 1 << 16):
+        raise ValueError(
+            f'{path}: its {ZIP_MEMBER} would grow from {member.compress_size} to {member.file_size} bytes, more than '
+            f'{_MAX_RATIO} times; unpack it yourself if that is right'
+        )
+    return member
 
 
 def _shapes(image: _Image, size: tuple[int, int], where: str) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
@@ -168,7 +191,7 @@ def _mask(kind: str, attributes: Mapping[str, str], size: tuple[int, int], where
         try:
             runs = from_run_lengths([int(run) for run in attributes.get('rle', '').split(',')], width * height)
         except ValueError as error:
-            raise ValueError(f'{where}: its rle cannot be read ({error})') from error
+            raise ValueError(f'{where}: its rle cannot be read ({short(str(error))})') from error
         mask[top : top + height, left : left + width] = runs.reshape(height, width)
         return mask
     if kind == 'box':
@@ -177,15 +200,15 @@ def _mask(kind: str, attributes: Mapping[str, str], size: tuple[int, int], where
         (angle,) = np.deg2rad(_numbers({'rotation': attributes.get('rotation', '0')}, ('rotation',), where))
         centre = corners.mean(axis=0)
         turn = np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])  # clockwise, y points down
-        return polygon_mask((corners - centre) @ turn + centre, size)
+        return polygon_mask((corners - centre) @ turn + centre, size, where)
     pairs = [pair.split(',') for pair in attributes.get('points', '').split(';')]
     try:
         points = np.array([(float(x), float(y)) for x, y in pairs])
     except ValueError as error:
-        raise ValueError(f'{where}: points must be x0,y0;x1,y1;... ({error})') from error
-    if len(points) < 3 or not np.isfinite(points).all():
+        raise ValueError(f'{where}: points must be x0,y0;x1,y1;... ({short(str(error))})') from error
+    if len(points) < 3:
         raise ValueError(f'{where}: a polygon has three points or more')
-    return polygon_mask(points, size)
+    return polygon_mask(points, size, where)
 
 
 def _integers(attributes: Mapping[str, str], names: Sequence[str], where: str) -> list[int]:
@@ -197,6 +220,8 @@ def _numbers(attributes: Mapping[str, str], names: Sequence[str], where: str, ki
     for name in names:
         try:
             numbers.append(kind(attributes[name]))
+            if not abs(numbers[-1]) < MAX_COORDINATE:
+                raise ValueError('not finite')
         except (KeyError, ValueError) as error:
-            raise ValueError(f'{where}: {name} is {attributes.get(name)!r}, but must be a number') from error
+            raise ValueError(f'{where}: {name} is {shown(attributes.get(name))}, but must be a number') from error
     return numbers

@@ -1,12 +1,12 @@
 """What people and tools draw on an image, by the names of classes, as a label map."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from ..datasets.messages import closest, shown
 from ..refinement.label_values import IGNORE_INDEX
 
 UNKNOWN = 'unknown'
@@ -58,8 +58,8 @@ def draw_label_map(drawing: Drawing, classes: Sequence[str]) -> npt.NDArray[np.u
     labels = np.zeros(drawing.size, dtype=np.uint8)
     for name, mask in drawing.shapes:
         if name not in values:
-            close = difflib.get_close_matches(name, values, n=1)
-            hint = f'; did you mean {close[0]!r}?' if close else '.'
-            raise ValueError(f'{drawing.where}: {name!r} is not a class{hint} There are {", ".join(values)}')
+            close = closest(name, values)
+            hint = f'; did you mean {close!r}?' if close else '.'
+            raise ValueError(f'{drawing.where}: {shown(name)} is not a class{hint} There are {", ".join(values)}')
         labels[mask] = values[name]
     return labels

@@ -1,7 +1,6 @@
 """Label maps as the JSON files of labelme, one for each image."""
 
 import base64
-import binascii
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -10,7 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ..datasets.image_labels import load_json
+from ..datasets.coco_masks import MAX_COORDINATE
+from ..datasets.image_files import check_size
+from ..datasets.json_files import load_json
+from ..datasets.messages import short, shown
 from .coco import bounding_box
 from .drawing import Drawing, drawn_names
 from .outlines import label_outlines, polygon_mask
@@ -67,9 +69,8 @@ def read_labelme(path: str, name: str) -> Drawing:
     shapes = content.get('shapes') if isinstance(content, Mapping) else None
     if not isinstance(shapes, list) or not all(isinstance(shape, Mapping) for shape in shapes):
         raise ValueError(f"{path}: has no list 'shapes', as labelme's files do")
-    size = content.get('imageHeight'), content.get('imageWidth')
-    if not all(isinstance(side, int) and side > 0 for side in size):
-        raise ValueError(f'{path}: imageHeight {size[0]!r} and imageWidth {size[1]!r} are no size')
+    keys = ('imageHeight', 'imageWidth')
+    size = check_size(content.get(keys[0]), content.get(keys[1]), path, keys)
     return Drawing(name, size, _shapes(path, shapes, size), path)
 
 
@@ -90,25 +91,25 @@ def _shapes(
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     for number, shape in enumerate(shapes, start=1):
         label, kind = shape.get('label'), shape.get('shape_type', 'polygon')
-        where = f'{path}, shape {number} ({label!r})'
+        where = f'{path}, shape {number} ({shown(label)})'
         if not isinstance(kind, str) or kind not in _NUMBER_OF_POINTS:
-            raise ValueError(f'{where}: a {kind!r} has no area; draw a {", ".join(_NUMBER_OF_POINTS)}')
+            raise ValueError(f'{where}: a {shown(kind)} has no area; draw a {", ".join(_NUMBER_OF_POINTS)}')
         try:
             points = np.array(shape.get('points'), dtype=np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             points = np.empty(0)
         least, most = _NUMBER_OF_POINTS[kind]
         if (
             points.ndim != 2
             or points.shape[1] != 2
             or not least <= len(points) <= most
-            or not np.isfinite(points).all()
+            or not (np.abs(points) < MAX_COORDINATE).all()
         ):
             raise ValueError(f'{where}: points must be pairs of numbers, and a {kind} has {least} of them or more')
         if not isinstance(label, str):
             raise ValueError(f'{where}: its label is no text')
         if kind == 'mask':
-            yield label, _placed(where, _decoded(where, shape.get('mask')), points[0], size)
+            yield label, _placed(where, _decoded(where, shape.get('mask'), size), points[0], size)
         elif kind == 'circle':
             radius = np.hypot(*(points[1] - points[0]))
             rows, columns = np.ogrid[: size[0], : size[1]]
@@ -117,7 +118,7 @@ def _shapes(
             if kind == 'rectangle':
                 (left, top), (right, bottom) = points
                 points = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
-            yield label, polygon_mask(points, size)
+            yield label, polygon_mask(points, size, where)
 
 
 # Least and largest number of points of the shapes that have an area.
@@ -130,12 +131,15 @@ _NUMBER_OF_POINTS: dict[str, tuple[float, float]] = {
 }
 
 
-def _decoded(where: str, text: Any) -> npt.NDArray[np.bool_]:
+def _decoded(where: str, text: Any, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     try:
         with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=['PNG']) as image:
-            mask = np.array(image)
-    except (binascii.Error, TypeError, ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f'{where}: its mask is no PNG in base64 ({error})') from error
+            width, height = image.size
+            mask = np.array(image) if height <= size[0] and width <= size[1] else None
+    except Exception as error:  # decoders raise errors of every kind on broken bytes
+        raise ValueError(f'{where}: its mask is no PNG in base64 ({short(str(error))})') from error
+    if mask is None:
+        raise ValueError(f'{where}: its mask has {width}x{height} pixels, and the image only {size[1]}x{size[0]}')
     if mask.ndim != 2:
         raise ValueError(f'{where}: its mask has colours; it must be a greyscale PNG')
     return mask > 0

@@ -48,9 +48,18 @@ def label_outlines(labels: npt.NDArray[np.uint8], tolerance: float = 0.0) -> lis
     return outlines
 
 
-def polygon_mask(vertices: npt.NDArray[np.floating], size: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """Pixels (H, W) whose centres lie in a polygon (n, 2) of (x, y), by the even-odd rule."""
-    return segmentation_mask([np.ravel(vertices)], size[0], size[1])
+def polygon_mask(
+    vertices: npt.NDArray[np.floating], size: tuple[int, ...], where: str = 'a label map'
+) -> npt.NDArray[np.bool_]:
+    """Pixels (H, W) whose centres lie in a polygon (n, 2) of (x, y), by the even-odd rule.
+
+    Raises:
+        ValueError: If the polygon cannot be drawn; the message begins with ``where``.
+    """
+    try:
+        return segmentation_mask([np.ravel(vertices)], size[0], size[1])
+    except ValueError as error:
+        raise ValueError(f'{where}: {error}') from error
 
 
 def trace_border(mask: npt.NDArray[np.bool_], start: tuple[int, int]) -> npt.NDArray[np.float64]:

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import mmcv
 import torch
 from mmengine.structures import PixelData
 from mmseg.models.segmentors.seg_tta import SegTTAModel
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from ..datasets.image_files import read_rgb
 from ..refinement import dense_crf_probabilities
 
 
@@ -33,7 +33,7 @@ class CRFSegTTAModel(SegTTAModel):
         merged: list[SegDataSample] = super().merge_preds(data_samples_list)
         for sample, parts in zip(merged, data_samples_list, strict=True):
             probabilities = torch.stack([part.seg_logits.data.softmax(dim=0) for part in parts]).mean(dim=0)
-            image = mmcv.imread(sample.metainfo['img_path'], channel_order='rgb')
+            image = read_rgb(sample.metainfo['img_path'])
             refined = dense_crf_probabilities(image, probabilities.cpu().numpy(), **self.crf).argmax(axis=0)
             labels = torch.from_numpy(refined).to(probabilities.device)
             sample.set_data(dict(pred_sem_seg=PixelData(data=labels[None])))

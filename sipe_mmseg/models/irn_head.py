@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..refinement.label_values import IGNORE_INDEX
+from .chosen_maps import chosen_maps
 
 GRID_STRIDE = 4
 """Stride of both outputs."""
@@ -138,7 +139,7 @@ class IRNHead(BaseModule):
 
     def boundary(self, inputs: Sequence[Tensor]) -> Tensor:
         """Boundary map before the sigmoid (N, 1, h, w)."""
-        maps = self._select(inputs)
+        maps = chosen_maps(inputs, self.in_index, self.in_channels)
         size = self._size_at(GRID_STRIDE, maps)
         found = [
             _enlarged(layer(x), stride // GRID_STRIDE, size)
@@ -149,7 +150,7 @@ class IRNHead(BaseModule):
 
     def displacement(self, inputs: Sequence[Tensor]) -> Tensor:
         """Displacement (N, 2, h, w), its mean not subtracted."""
-        maps = self._select(inputs)
+        maps = chosen_maps(inputs, self.in_index, self.in_channels)
         grid, deep_grid = (self._size_at(stride, maps) for stride in (GRID_STRIDE, DEEP_STRIDE))
         shallow, deep = [], []
         for layer, x, stride in zip(self.displacement_layers, maps, self.strides, strict=True):
@@ -213,22 +214,6 @@ class IRNHead(BaseModule):
                 f'{self.num_classes} classes (0 to {self.num_classes - 1}) nor unknown ({IGNORE_INDEX})'
             )
         return stacked.to(torch.uint8)
-
-    def _select(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        for index in self.in_index:
-            if not -len(inputs) <= index < len(inputs):
-                raise ValueError(
-                    f'decode_head.in_index={self.in_index} asks for map {index}, but the backbone returns '
-                    f'{len(inputs)} maps: change in_index or the out_indices of the backbone'
-                )
-        maps = [inputs[index] for index in self.in_index]
-        found = tuple(x.shape[1] for x in maps)
-        if found != self.in_channels:
-            raise ValueError(
-                f'decode_head.in_channels={self.in_channels}, but the maps of the backbone have {found} channels: '
-                f'in_channels={found} would fit'
-            )
-        return maps
 
     def _size_at(self, stride: int, maps: Sequence[Tensor]) -> tuple[int, int]:
         """Size of the grid of a stride: that of the last map with this stride, or else of the next deeper one enlarged.

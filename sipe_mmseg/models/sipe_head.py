@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from .chosen_maps import chosen_maps
 from .prototypes import (
     EPS,
     ReadMap,
@@ -166,7 +167,7 @@ class SIPEHead(BaseModule):
 
     def take(self, inputs: Sequence[Tensor]) -> TakenMaps:
         """The first half of :meth:`forward`, after which a caller can let go of the backbone's largest maps."""
-        maps = self._select(inputs)
+        maps = chosen_maps(inputs, self.in_index, self.in_channels)
         height, width = maps[self.grid_index].shape[-2:]
         return TakenMaps([read_map(x.detach(), (height, width)) for x in maps], maps[-1], (height, width))
 
@@ -278,22 +279,6 @@ class SIPEHead(BaseModule):
         seeds = structure_aware_seeds(structure, cam, valid, self.alpha, self.alpha_on, self.eps)
         prototypes = image_specific_prototypes(hierarchical, seeds)
         return LocalizationMaps(cam, seeds, prototypes, image_specific_cams(hierarchical, prototypes))
-
-    def _select(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        for index in self.in_index:
-            if not -len(inputs) <= index < len(inputs):
-                raise ValueError(
-                    f'decode_head.in_index={self.in_index} asks for map {index}, but the backbone returns '
-                    f'{len(inputs)} maps: change in_index or the out_indices of the backbone'
-                )
-        maps = [inputs[index] for index in self.in_index]
-        found = tuple(x.shape[1] for x in maps)
-        if found != self.in_channels:
-            raise ValueError(
-                f'decode_head.in_channels={self.in_channels}, but the maps of the backbone have {found} channels: '
-                f'in_channels={found} would fit'
-            )
-        return maps
 
 
 def _fuse_mirrored(maps: Tensor) -> Tensor:

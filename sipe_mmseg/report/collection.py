@@ -4,14 +4,16 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import mmcv
 import numpy as np
+import numpy.typing as npt
 import torch
 from mmseg.datasets import BaseSegDataset
 from torch import Tensor
 
 from ..datasets.cam_files import resize_cam
+from ..datasets.image_files import read_rgb
 from ..datasets.palette import voc_palette
 from ..evaluation.confusion import iou_per_class, nan_mean
 from ..evaluation.label_scores import LabelScores, image_confusion
@@ -135,8 +137,8 @@ class _Counts:
     """Counts of one image; ``curve`` are those of the foreground maps of its CAM file."""
 
     image_id: str
-    pixels: np.ndarray
-    confusion: np.ndarray | None
+    pixels: npt.NDArray[Any]
+    confusion: npt.NDArray[Any] | None
     curve: tuple[Tensor, Tensor] | None
 
     @classmethod
@@ -171,9 +173,7 @@ def _curve_counts(image: LabelledImage, curve: ThresholdCurve) -> tuple[Tensor, 
 
 def _tiles(image: LabelledImage, palette: Sequence[Sequence[int]], side: int) -> tuple[Tile, ...]:
     """Thumbnails of an image: itself, its IS-CAM if there is a CAM file, its label map, its mask if there is one."""
-    picture = mmcv.imread(image.image_path, channel_order='rgb')
-    if picture is None:
-        raise ValueError(f'{image.image_path}: not a readable image')
+    picture = read_rgb(image.image_path)
     if picture.shape[:2] != image.labels.shape:
         raise ValueError(
             f'{image.image_path}: has {picture.shape[1]}x{picture.shape[0]} pixels (width x height), but its label map '

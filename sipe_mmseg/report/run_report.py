@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from ..datasets.image_files import open_image
 from ..visualization.curves import Curves, read_curves, training_starts
 from ..visualization.overlays import ByteImage
 from .label_report import Tile
@@ -59,7 +59,7 @@ def collect_run_report(work_dir: str | os.PathLike[str], *, max_pictures: int = 
         chosen = chosen[-max_pictures:] if len(chosen) > max_pictures else chosen
         pictures[name] = tuple((steps[place], _tile(drawn[steps[place]], longer_side)) for place in chosen)
     configs = sorted(folder.glob('*.py'))
-    config = configs[0].read_text(encoding='utf-8') if len(configs) == 1 else None
+    config = configs[0].read_text(encoding='utf-8', errors='replace') if len(configs) == 1 else None
     return RunReport(folder.resolve().name, curves, pictures, config)
 
 
@@ -73,7 +73,8 @@ def _pictures(folder: Path) -> dict[str, dict[int, ByteImage]]:
         for path in (logs / 'vis_image').glob(f'{_PREFIX}*.png'):
             name, _, step_text = path.stem.removeprefix(_PREFIX).rpartition('_')
             if name and step_text.isdecimal():
-                with suppress(OSError), Image.open(path) as picture:
+                # Decoders raise errors of every kind on broken bytes.
+                with suppress(Exception), open_image(path) as picture:
                     found[name][int(step_text)] = np.asarray(picture.convert('RGB'))
     return {name: pictures for name, pictures in found.items() if pictures}
 

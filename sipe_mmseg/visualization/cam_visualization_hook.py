@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import mmcv
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
@@ -13,6 +12,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmseg.registry import DATASETS, HOOKS
 
+from ..datasets.image_files import read_rgb
 from ..datasets.result_folder import image_id
 from ..engine.model_state import evaluating, unwrapped
 from .gallery import image_indices
@@ -92,7 +92,7 @@ class CAMVisualizationHook(Hook):
             for index in self._indices:
                 (sample,) = model.val_step(pseudo_collate([self._dataset[index]]))
                 info = self._dataset.get_data_info(index)
-                image = mmcv.imread(info['img_path'], channel_order='rgb')
+                image = read_rgb(info['img_path'])
                 # A name with a slash would be a folder, which LocalVisBackend does not make.
                 name = f'maps_{image_id(info)}'.replace('/', '_')
                 runner.visualizer.add_datasample(name, image, sample, step=step)

@@ -1,6 +1,5 @@
 """Losses, learning rate and scores of a training as curves."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..datasets.atomic_write import atomic_write
+from ..datasets.json_files import parse_json
+from ..datasets.messages import shown
 
 Curves = dict[str, list[tuple[int, float]]]
 """Of each logged figure its (iterations done, value), in the order of iterations."""
@@ -42,11 +43,6 @@ def draw_curves(work_dir: str | Path, out: str | Path, scores: Sequence[str] = S
         'score (%)': [name for name in scores if name in curves],
     }
     drawn = {title: names for title, names in drawn.items() if names}
-    if not drawn:
-        raise ValueError(
-            f'{work_dir}: the logs have no loss, no lr and none of {", ".join(scores)}; what they have is '
-            f'{", ".join(curves)}'
-        )
 
     figure = Figure(figsize=(8, 2.7 * len(drawn)), dpi=120, layout='constrained')
     axes = figure.subplots(len(drawn), sharex=True, squeeze=False)[:, 0]
@@ -113,9 +109,8 @@ def training_starts(work_dir: str | Path) -> list[tuple[Path, int, list[dict[str
     starts = []
     for path in paths:
         records = _read_records(path)
-        if any(
-            'loss' in record for record in records
-        ):  # else it only scored, under a step that is none of the training's
+        # Else it only scored, under a step that is none of the training's.
+        if any(isinstance(record.get('loss'), int | float) for record in records):
             starts.append((path.parent, min(record['step'] for record in records), records))
     if not starts:
         raise ValueError(f'{work_dir}: no training has logged anything yet in {", ".join(str(path) for path in paths)}')
@@ -125,15 +120,29 @@ def training_starts(work_dir: str | Path) -> list[tuple[Path, int, list[dict[str
 def _read_records(path: Path) -> list[dict[str, Any]]:
     """The lines of a log. A last line that is cut off, as in a run that was killed, is left out."""
     records = []
-    lines = path.read_text(encoding='utf-8').splitlines(keepends=True)
+    lines = path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
-            records.append({**record, 'step': int(record['step'])})
-        except (ValueError, TypeError, KeyError) as error:
-            if number == len(lines) and not line.endswith('\n'):
+            record = parse_json(line, f'{path}, line {number}')
+            if not isinstance(record, dict) or not _is_step(record.get('step')):
+                raise ValueError('no step')
+            if not all(map(_is_value, record.values())):
+                raise ValueError('a number that is too large')
+            records.append(record)
+        except ValueError as error:
+            if number == len(lines) and not line.endswith(b'\n'):
                 break
             raise ValueError(
-                f'{path}: line {number} is not a JSON object with a step, as LocalVisBackend writes them: {line[:60]!r}'
+                f'{path}: line {number} is not a JSON object with a step, as LocalVisBackend writes them: '
+                f'{shown(line.decode(errors="replace"))}'
             ) from error
     return records
+
+
+def _is_step(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value < 1 << 53
+
+
+def _is_value(value: Any) -> bool:
+    """Whether a value is no number that cannot be drawn: those of Python may be larger than any that can."""
+    return not isinstance(value, int) or abs(value) < 1 << 53

@@ -4,19 +4,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
+import numpy.typing as npt
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
-from mmengine.runner import CheckpointLoader
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
 from ..datasets.atomic_write import atomic_write
-from ..datasets.result_folder import image_id
-from ..engine.model_state import load_weights
+from ..datasets.image_files import read_rgb
+from ..datasets.result_folder import ResultFolder, image_id
+from ..engine.model_state import read_weights
 from ..models.sipe_segmentor import NO_SEED
 from .overlays import ByteImage, Colour, LabelMap, blend_heat, colour_labels, panel
 
@@ -62,8 +62,7 @@ def draw_gallery(
     classes, palette = dataset.metainfo['classes'], dataset.metainfo['palette']
     indices = range(len(dataset))[:num] if image_ids is None else image_indices(dataset, image_ids)
     segmentor = MODELS.build(config.model)
-    content = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
-    load_weights(segmentor, content, f'{checkpoint} does not fit the model of {config.filename}')
+    read_weights(segmentor, checkpoint, config)
     model = MODELS.build({**config.tta_model, 'module': segmentor}).to(device).eval()
 
     rows = []
@@ -71,10 +70,10 @@ def draw_gallery(
         with torch.no_grad():
             (sample,) = model.test_step(pseudo_collate([dataset[index]]))
         info = dataset.get_data_info(index)
-        image = mmcv.imread(info['img_path'], channel_order='rgb')
+        image = read_rgb(info['img_path'])
         if gallery is not None:
             rows.append(prediction_row(image, sample, palette))
-        path = Path(out_dir) / f'{info["img_id"]}.png'
+        path = ResultFolder(Path(out_dir), '.png').path(image_id(info))
         with atomic_write(path) as temporary:
             Image.fromarray(prediction_panel(image, sample, classes, palette)).save(temporary, format='PNG')
         yield path
@@ -179,13 +178,13 @@ def _class_maps(sample: SegDataSample, ground_truth: bool) -> dict[str, LabelMap
     return {caption: _array(indices)[0] for caption, indices in maps.items()}
 
 
-def _array(values: Any) -> np.ndarray:
+def _array(values: Any) -> npt.NDArray[Any]:
     """The values of a tensor or an array."""
     return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
-def _strongest(maps: Any) -> np.ndarray:
+def _strongest(maps: Any) -> npt.NDArray[Any]:
     """Maximum over classes of maps (n, H, W); zeros where there is no class."""
     heat = _array(maps.float() if isinstance(maps, torch.Tensor) else maps)
-    strongest: np.ndarray = heat.max(axis=0, initial=0.0)
+    strongest: npt.NDArray[Any] = heat.max(axis=0, initial=0.0)
     return strongest

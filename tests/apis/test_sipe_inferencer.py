@@ -33,7 +33,7 @@ CLASSES = ('background', 'stripes', 'rings', 'dots', 'checks', 'star')
 CONFIG = f"""
 _base_ = '{REPOSITORY}/configs/sipe/sipe_r18_1xb16-6e_shapes-160x160.py'
 model = dict(decode_head=dict(side_channels=[8, 8, 16, 16]))
-default_hooks = dict(fold_batch_norm=None)
+default_hooks = dict(fold_batch_norm=dict(enabled=False))
 """
 
 
@@ -120,16 +120,14 @@ def test_maps_have_the_size_of_the_image_and_lie_in_0_to_1(inferencer: SIPEInfer
     np.testing.assert_array_equal(prediction.label_map, keys[prediction.is_cam.argmax(axis=0)])
 
 
-@pytest.mark.parametrize(
-    ('tta', 'folding', 'tolerance'), [(True, None, 0), (False, None, 0), (False, dict(type='FoldBatchNormHook'), 1e-4)]
-)
+@pytest.mark.parametrize(('tta', 'folding', 'tolerance'), [(True, False, 0), (False, False, 0), (False, True, 1e-4)])
 def test_maps_are_those_of_label_generation(
     home: Path,
     inferencer: SIPEInferencer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     tta: bool,
-    folding: dict | None,
+    folding: bool,
     tolerance: float,
 ) -> None:
     predicted: dict[str, SegDataSample] = {}
@@ -140,7 +138,7 @@ def test_maps_are_those_of_label_generation(
         return predicted[sample.img_path]
 
     config = Config.fromfile(home / 'run' / 'tiny.py')
-    config.default_hooks.fold_batch_norm = folding
+    config.default_hooks.fold_batch_norm.enabled = folding
     with monkeypatch.context() as patch:
         patch.setattr(SIPESegmentor, 'pack', remember)
         generate_labels(
@@ -460,6 +458,20 @@ def test_wrong_models_are_named(home: Path, tmp_path: Path) -> None:
     config.model.type = 'EncoderDecoder'
     with pytest.raises(ValueError, match=r"model\.type is 'EncoderDecoder', and only a SIPESegmentor has CAMs"):
         SIPEInferencer(config, run / 'tiny.pth')
+
+
+def test_configs_without_a_pipeline_to_use(home: Path) -> None:
+    config = Config.fromfile(home / 'run' / 'tiny.py')
+    pipeline = config.test_dataloader.dataset.pipeline
+    config.test_dataloader.dataset.pipeline = pipeline[1:]
+    with pytest.raises(ValueError, match=f'must begin with LoadImageFromFile, not {pipeline[1].type}'):
+        SIPEInferencer(config, home / 'run' / 'tiny.pth')
+    config.test_dataloader.dataset.pipeline = []
+    with pytest.raises(ValueError, match='must begin with LoadImageFromFile, not be empty'):
+        SIPEInferencer(config, home / 'run' / 'tiny.pth')
+    config.test_dataloader = None
+    with pytest.raises(ValueError, match=r'tiny\.py: has no test_dataloader'):
+        SIPEInferencer(config, home / 'run' / 'tiny.pth')
 
 
 # Fifty inputs of every kind -----------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """``sipe-mmseg check``: an installation without MMCV, folders of pictures, configs with their data."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,6 +114,42 @@ def test_each_unusable_picture_is_named(photos: Path, run: Callable) -> None:
     assert 'note     1 files are no pictures by their names: notes.txt' in printed
     assert printed.endswith('\n4 problems\n')
     assert f'{photos}/tiny.png' not in run(photos, '--min-side', 8)[1]
+
+
+def test_pictures_damaged_in_the_middle(photos: Path, monkeypatch: pytest.MonkeyPatch, run: Callable) -> None:
+    assert 'ok       4 pictures are whole: all of their pixels can be decoded' in run(photos)[1]
+    picture(photos / 'large.jpg', (300, 200))
+    content = bytearray((photos / 'large.jpg').read_bytes())
+    del content[len(content) // 2 : len(content) // 2 + 3000]
+    (photos / 'large.jpg').write_bytes(content)
+    content = bytearray((photos / 'b.png').read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (photos / 'b.png').write_bytes(content)
+    code, printed = run(photos)
+    assert code == 1
+    assert 'ok       5 of 5 pictures can be read' in printed  # their headers, and they end properly
+    assert f'problem  {photos}/large.jpg: Corrupt JPEG data: premature end of data segment' in printed
+    assert f'problem  {photos}/b.png: not a readable image (' in printed
+    assert printed.endswith('\n2 problems\n')
+    assert run(photos, '--no-decode')[0] == 0
+    monkeypatch.setattr(check, '_DECODED', 0)
+    code, printed = run(photos)
+    assert code == 0 and 'GB of pictures are not decoded' in printed and '--decode does it' in printed
+    assert run(photos, '--decode')[0] == 1
+
+
+def test_few_bytes_that_belong_to_no_pixel_are_a_note(photos: Path, run: Callable) -> None:
+    """Some cameras and editors write them; libjpeg says so, and the picture is whole."""
+    picture(photos / 'large.jpg', (300, 200))
+    content = (photos / 'large.jpg').read_bytes()
+    for number, state in ((2000, 'problem '), (50, 'note    ')):
+        middle = len(content) // 2
+        (photos / 'large.jpg').write_bytes(content[:middle] + bytes(number) + content[middle + number :])
+        code, printed = run(photos)
+        assert code == (state == 'problem ')
+        assert re.search(
+            rf'^{state} {photos}/large.jpg: Corrupt JPEG data: \d+ extraneous bytes', printed, re.MULTILINE
+        )
 
 
 def test_a_folder_named_like_a_config(photos: Path, monkeypatch: pytest.MonkeyPatch, run: Callable) -> None:

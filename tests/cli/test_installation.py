@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -109,6 +110,19 @@ def test_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installation, '_LITTLE_DISK', 1e18)
     assert look_over_machine(tmp_path)[-1].state == 'note'
     assert {'torch', 'mmengine'} <= installed_versions().keys() | {'mmengine'}
+
+
+def test_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr('torch.cuda.device_count', lambda: 2)
+    monkeypatch.setattr('torch.version.cuda', '12.8')
+    devices = [SimpleNamespace(name='small', total_memory=8e9), SimpleNamespace(name='large', total_memory=80e9)]
+    monkeypatch.setattr('torch.cuda.get_device_properties', devices.__getitem__)
+    monkeypatch.setattr('os.access', lambda *_: False)
+    _, *gpus, disk = look_over_machine(tmp_path)
+    assert [gpu.text for gpu in gpus] == ['GPU 0: small, 8 GB (CUDA 12.8)', 'GPU 1: large, 80 GB (CUDA 12.8)']
+    assert (disk.text, disk.state) == (f'{tmp_path} cannot be written', 'note')
+    assert '--work-dir' in disk.mend
 
 
 def test_a_broken_package_is_named() -> None:

@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from urllib.error import URLError
 
@@ -13,6 +14,7 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
+import sipe_mmseg
 from sipe_mmseg.datasets.shapes import ShapesSettings, write_shapes
 from sipe_mmseg_cli import configs
 from sipe_mmseg_cli import main as main_module
@@ -80,6 +82,17 @@ def test_version(capsys: pytest.CaptureFixture) -> None:
     assert re.fullmatch(r'\d+\.\d+\.\d+\n', capsys.readouterr().out)
 
 
+def test_version_of_a_checkout_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def not_found(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr('importlib.metadata.version', not_found)
+    assert main(['--version']) == 0
+    assert capsys.readouterr().out == f'{sipe_mmseg.__version__}\n'
+
+
 def test_mistakes_are_lines_and_our_own_errors_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -110,7 +123,7 @@ def test_mistakes_are_lines_and_our_own_errors_are_not(
 
     monkeypatch.setattr(configs, 'main', stop)
     assert main(['configs']) == 130
-    assert capsys.readouterr().err == '\nstopped\n'
+    assert capsys.readouterr().err == '\nstopped; the same command begins again\n'
     monkeypatch.setattr(configs, 'main', lambda words, prog: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         main(['configs'])
@@ -190,7 +203,7 @@ def test_without_mmcv_the_command_says_what_to_install() -> None:
 
 def test_a_work_directory_names_its_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / 'mine.py').write_text("model = dict(type='SIPESegmentor')\n")
-    (tmp_path / 'epoch_3.pth').touch()
+    torch.save({}, tmp_path / 'epoch_3.pth')
     monkeypatch.setattr('sipe_mmseg_cli.test._check_checkpoint', lambda words: None)
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_3.pth'))
     given: list[list[str]] = []

@@ -4,7 +4,14 @@ import pytest
 from PIL import Image
 
 import sipe_mmseg  # noqa: F401
-from sipe_mmseg.datasets.image_files import ImageFolder, check_samples, image_size, raise_problems, sample_problem
+from sipe_mmseg.datasets.image_files import (
+    ImageFolder,
+    check_samples,
+    image_size,
+    raise_problems,
+    read_rgb,
+    sample_problem,
+)
 
 
 def save_image(path, width=40, height=30, mode='RGB', **options):
@@ -210,3 +217,21 @@ def test_raise_problems_counts_all_and_shows_ten():
     ]
     with pytest.raises(ValueError, match=r'^data: 1 problem\n  only one$'):
         raise_problems(['only one'], 'data')
+
+
+class TestReadRGB:
+    def test_pixels_are_those_of_the_turned_image(self, tmp_path):
+        path = save_image(tmp_path / 'a.png', 40, 30)
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(read_rgb(path), np.asarray(image))
+        turned = read_rgb(save_image(tmp_path / 'turned.png', 40, 30, exif=exif(6)))
+        assert turned.shape == (40, 30, 3)
+        np.testing.assert_array_equal(turned, mmcv.imread(str(tmp_path / 'turned.png'), channel_order='rgb'))
+        assert turned.flags.c_contiguous
+
+    def test_what_cannot_be_read(self, tmp_path):
+        (tmp_path / 'a.jpg').write_bytes(b'no picture')
+        with pytest.raises(ValueError, match=r'a\.jpg: not a readable image$'):
+            read_rgb(str(tmp_path / 'a.jpg'))
+        with pytest.raises(FileNotFoundError, match=r'b\.jpg'):
+            read_rgb(str(tmp_path / 'b.jpg'))

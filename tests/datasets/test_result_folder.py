@@ -82,6 +82,15 @@ def test_every_changed_setting_is_named_with_both_values_and_the_ways_out(tmp_pa
     assert (tmp_path / 'a.png').exists()
 
 
+def test_of_many_changed_settings_the_first_twenty_are_named(tmp_path: Path) -> None:
+    folder = started(tmp_path, **{f'a{number:02}': 0 for number in range(25)})
+    (tmp_path / 'a.png').touch()
+    with pytest.raises(ValueError, match='with other settings') as caught:
+        folder.start({**SETTINGS, **{f'a{number:02}': 1 for number in range(25)}})
+    named = str(caught.value).splitlines()[1:-1]
+    assert named == [*(f'  a{number:02}: was 0, now 1' for number in range(20)), '  ... and 5 more']
+
+
 def test_overwrite_removes_results_and_nothing_else(tmp_path: Path) -> None:
     folder = started(tmp_path)
     for name in ('a.png', 'more/b.png', 'more/notes.txt', 'c.npz'):

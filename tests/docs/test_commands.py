@@ -308,7 +308,7 @@ def check_all(words: list[str], is_right: Callable[[str], Any], what: str) -> No
 def check_pytest(words: list[str]) -> None:
     rest = iter(words)
     for word in rest:
-        if word in ('-m', '-k', '--parity-dir'):
+        if word in ('-m', '-k', '--parity-dir', '--fuzz-inputs'):
             next(rest)
         elif word.startswith('-') or not (REPOSITORY / word).exists():
             raise Refused(f'{word}: no option that is checked, and no file')

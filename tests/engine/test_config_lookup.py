@@ -1,4 +1,4 @@
-"""Configs by path, work directory and name; the checkpoint of a work directory."""
+"""Configs by path, work directory and name."""
 
 from pathlib import Path
 
@@ -6,7 +6,6 @@ import pytest
 
 from sipe_mmseg.engine import config_lookup
 from sipe_mmseg.engine.config_lookup import (
-    find_checkpoint,
     find_config,
     find_dataset_config,
     find_script,
@@ -72,16 +71,6 @@ def test_what_is_nowhere_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         find_config('fly')
 
 
-def test_last_checkpoint_is_followed_even_if_the_folder_has_moved(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match='has no last_checkpoint'):
-        find_checkpoint(tmp_path)
-    (tmp_path / 'last_checkpoint').write_text('/elsewhere/run/epoch_5.pth')
-    with pytest.raises(FileNotFoundError, match=r'names /elsewhere/run/epoch_5\.pth, .* nor epoch_5\.pth beside it'):
-        find_checkpoint(tmp_path)
-    (tmp_path / 'epoch_5.pth').touch()
-    assert find_checkpoint(tmp_path) == tmp_path / 'epoch_5.pth'
-
-
 def test_data_sets_come_before_pipelines_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_dataset_config('voc12') == CONFIGS / '_base_/datasets/voc12.py'
@@ -94,6 +83,10 @@ def test_data_sets_come_before_pipelines_of_the_same_name(tmp_path: Path, monkey
         match=r'voc13: no such config file .*; the shipped data sets are coco14, custom, shapes, voc12$',
     ):
         find_dataset_config('voc13')
+    monkeypatch.setattr(config_lookup, '_PACKAGE', tmp_path / 'sipe_mmseg')
+    with pytest.raises(FileNotFoundError, match='comes without configs') as caught:
+        find_dataset_config('voc13')
+    assert 'the shipped data sets' not in str(caught.value)
 
 
 def test_names_belong_to_one_config_each() -> None:

@@ -151,3 +151,8 @@ def test_resumed_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
     resumed = runner(tmp_path, 6, 4, resume=True)
     model = resumed.train()
     assert [rates[0] for rates in model.rates] == pytest.approx([poly(0.1, t, 12) for t in range(6, 12)], rel=1e-9)
+
+
+def test_fewer_images_than_a_batch_are_said_to_be_too_few(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r'fewer images than a batch.*smaller batch_size'):
+        runner(tmp_path, 1, 2).train()

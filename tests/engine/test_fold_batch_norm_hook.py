@@ -35,3 +35,13 @@ def test_folded_between_before_and_after(wrap):
     assert (runner.model.module if hasattr(runner.model, 'module') else runner.model) is model
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert before.keys() == model.state_dict().keys()
+
+
+def test_not_enabled_leaves_the_model_as_it_is() -> None:
+    model = network()
+    runner, hook = SimpleNamespace(model=model), FoldBatchNormHook(enabled=False)
+    hook.before_test(runner)
+    assert runner.model is model
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in model.modules())
+    hook.after_test(runner)
+    assert runner.model is model

@@ -13,7 +13,8 @@ from sipe_mmseg.datasets.cam_files import write_cam
 from sipe_mmseg.datasets.label_files import write_label_png
 from sipe_mmseg.datasets.palette import voc_palette
 from sipe_mmseg.datasets.result_folder import ResultFolder
-from sipe_mmseg.evaluation.label_scores import score_labels
+from sipe_mmseg.evaluation.label_scores import image_confusion, score_labels
+from sipe_mmseg.evaluation.labelled_images import LabelledImage
 
 CLASSES = ('background', 'cat', 'dog', 'bird', 'unicorn')  # no unicorn is ever there or claimed
 IDS = [f'{index:02}' for index in range(38)] + ['more/a', 'more/b']
@@ -132,6 +133,12 @@ def test_bad_label_maps_are_named(root: Path, tmp_path: Path, damage: Any, messa
 def test_data_set_without_masks(root: Path) -> None:
     with pytest.raises(ValueError, match=r'no masks to score against: give it a data_prefix\.seg_map_path'):
         score_labels(dataset(root, data_prefix=dict(img_path='images')), root / 'labels')
+
+
+def test_an_image_without_a_mask() -> None:
+    image = LabelledImage('a', 'images/a.png', np.zeros((2, 2), np.uint8), truth=None, cam=None)
+    with pytest.raises(ValueError, match=r'images/a\.png: has no mask to score against'):
+        image_confusion(image, 3)
 
 
 class ThreeClasses(BaseSegDataset):

@@ -372,6 +372,7 @@ def test_wrong_probabilities(probabilities: np.ndarray, settings: dict, message:
         (SOFT, [0, 1, 2], dict(background_scale=2), 'background_scale .* not 2'),
         (SOFT, [0, 1, 2], dict(background_scale=-0.1), 'background_scale .* not -0.1'),
         (SOFT, [0, 1, 2], dict(thresholds=(0.2, 0.4)), r'thresholds are 0\.2 and 0\.4, .* first not below the second'),
+        (SOFT, [0, 1, 2], dict(thresholds=(0.4,)), r'thresholds are \(0\.4,\), but must be two numbers'),
         (SOFT, [0, 1, 2], dict(thresholds=(1, 0.4)), 'thresholds are 1 and'),
         (SOFT, [0, 1, 2], dict(thresholds=(0.4, 0)), 'thresholds are 0.4 and 0,'),
     ],

@@ -149,7 +149,7 @@ def command_raises(error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys
 def train(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, work_dir: Path, run: Callable) -> str:
     """What ``sipe-mmseg train`` prints to standard error when MMSegmentation's script does this; it must fail."""
     monkeypatch.setattr(mmseg_tools, 'run_mmseg_tool', lambda name, words: run())
-    code = main(['train', str(BASE / 'default_runtime.py'), '--work-dir', str(work_dir)])
+    code = main(['train', 'sipe_r18_1xb16-6e_shapes-160x160', '--work-dir', str(work_dir)])
     assert code == 1
     return capfd.readouterr().err
 
@@ -433,7 +433,9 @@ def test_a_checkpoint_on_a_full_disk(
     """Each is 0.6 MB: there is room for one."""
     runner = runner_of(small_disk, size=150_000)
     printed = train(monkeypatch, capfd, small_disk, runner.train)
+    assert printed.splitlines()[-1].endswith('and the same command with --resume goes on from the newest')
     assert 'no space left' in printed.splitlines()[-1] and 'Traceback' not in printed
+    assert [path.name for path in small_disk.glob('*.pth')] == ['iter_2.pth'], 'nothing half written'
     name, content = last_checkpoint(small_disk)
     assert name == 'iter_2.pth' and len(content['state_dict']['weight']) == 150_000
 
@@ -560,15 +562,20 @@ def test_a_folder_has_one_run_and_a_killed_one_leaves_it_free(tmp_path: Path) ->
     child = os.fork()
     if child == 0:
         with folder_lock(tmp_path / 'run'):
-            os.write(writing, b'x')
+            worker = os.fork()  # as a data worker, which lives on for a moment when the run is killed
+            if worker:
+                os.write(writing, str(worker).encode())
             time.sleep(600)
-    assert os.read(reading, 1)
+    worker = int(os.read(reading, 20))
     with pytest.raises(FolderInUseError, match=f'run: another run is at work there .process {child} on '):
         folder_lock(tmp_path / 'run').__enter__()
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    with folder_lock(tmp_path / 'run'):
-        assert (tmp_path / 'run' / '.lock').is_file()
+    try:
+        with folder_lock(tmp_path / 'run'):
+            assert (tmp_path / 'run' / '.lock').is_file()
+    finally:
+        os.kill(worker, signal.SIGKILL)
     assert not list((tmp_path / 'run').iterdir())
 
 

@@ -645,6 +645,7 @@ PLACES: dict[str, Callable[[Config, Path], Any]] = {
     'labels': lambda config, path: generate_labels(config, path, path.parent / 'labels', device='cpu'),
     'comparison': lambda config, path: compare_cams(config, path, path.parent / 'out', [], device='cpu'),
     'gallery': lambda config, path: list(draw_gallery(config, path, path.parent / 'out', device='cpu')),
+    'test': command_line('test', '{config}', '{path}'),
     'predict': command_line('predict', '{config}', '{pictures}', '--weights', '{path}', '--out-dir', '{folder}/x'),
     'convert checkpoint': command_line('convert checkpoint', '{path}', '{folder}/x.pth'),
     'convert checkpoint back': command_line('convert checkpoint', '--to-published', '{path}', '{folder}/x.pth'),
@@ -668,15 +669,9 @@ def test_every_place_refuses(
 # load_checkpoint and its inferencers, which test_every_place_refuses tries; a new entry belongs there, too.
 READERS = {
     'sipe_mmseg/compat.py': {'torch.serialization.load(path, map_location=map_location, weights_only=True)'},
-    'sipe_mmseg/apis/cam_comparison.py': {"load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)"},
-    'sipe_mmseg/datasets/image_files.py': {'image.load()'},  # Pillow's
-    'sipe_mmseg/datasets/cam_files.py': {'np.load(path, allow_pickle=False)'},
-    'sipe_mmseg/engine/label_generation.py': {
-        "load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)"
-    },
-    'sipe_mmseg/visualization/gallery.py': {
-        "load_checkpoint(segmentor, str(checkpoint), map_location='cpu', strict=True)"
-    },
+    'sipe_mmseg/datasets/full_decoding.py': {'image.load()'},  # Pillow's
+    'sipe_mmseg/datasets/image_files.py': {'image.load()'},
+    'sipe_mmseg/engine/model_state.py': {"CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')"},
     'sipe_mmseg_cli/convert_checkpoint.py': {
         "CheckpointLoader.load_checkpoint(str(args.checkpoint), map_location='cpu')"
     },

@@ -22,6 +22,7 @@ from sipe_mmseg.datasets.palette import voc_palette
 from sipe_mmseg.datasets.result_folder import ResultFolder
 from sipe_mmseg.datasets.shapes import draw_picture
 from sipe_mmseg.evaluation.label_scores import score_labels
+from sipe_mmseg.evaluation.threshold_curve import ThresholdCurve
 from sipe_mmseg.report import LabelReport, collect_label_report, render_label_report, write_label_report
 from sipe_mmseg.report.charts import NO_VALUE
 from sipe_mmseg.report.collection import select_images
@@ -88,11 +89,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def dataset(root: Path, **prefixes: str) -> ImageLevelDataset:
+def dataset(root: Path, images: str = 'images', **prefixes: str) -> ImageLevelDataset:
     return ImageLevelDataset(
         data_root=str(root),
         metainfo=dict(classes=CLASSES),
-        data_prefix=dict(img_path='images', **prefixes),
+        data_prefix=dict(img_path=images, **prefixes),
         test_mode=True,
         on_unlabelled='keep',
         pipeline=[],
@@ -269,6 +270,11 @@ def test_mistakes_are_named(
     write_label_png(labels / '03.png', np.zeros((36, 24)), voc_palette(5))
     with pytest.raises(ValueError, match=r'03\.png: has 36x24 pixels .* but its label map has 24x36'):
         collect_label_report(without_masks, labels)
+    images = shutil.copytree(root / 'images', tmp_path / 'images')
+    broken = dataset(root, images=str(images))
+    (images / '03.png').write_bytes(b'no picture')
+    with pytest.raises(ValueError, match=r'03\.png: not a readable image'):
+        collect_label_report(broken, root / 'labels')
 
 
 # The page -------------------------------------------------------------------------------------------------------------
@@ -339,6 +345,16 @@ def test_curve_says_where_its_best_point_is_from(report: LabelReport, page: Page
     (marked,) = page.all('circle')
     assert (float(marked[0]['cx'] or 0), float(marked[0]['cy'] or 0)) == min(points, key=lambda point: point[1])
     assert {'mIoU, %', 'threshold', '0.2', '1'} <= {text for _, text in page.all('text')}
+
+
+def test_masks_that_are_void_everywhere_have_no_scores(report: LabelReport) -> None:
+    assert report.scores is not None
+    scores = replace(report.scores, confusion=np.zeros_like(report.scores.confusion))
+    page = Page(render_label_report(replace(report, scores=scores, curve=ThresholdCurve(len(CLASSES)))))
+    assert len(page.all('svg', class_='chart')) == 1
+    assert {'mIoU, %', 'threshold', '0', '100'} <= {text for _, text in page.all('text')}
+    assert not page.all('polyline') and not page.all('circle') and not page.all('line', class_='argmax')
+    assert 'best:' not in page.all('body')[0][1]
 
 
 def test_confusion_matrix(report: LabelReport, page: Page) -> None:

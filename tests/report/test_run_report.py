@@ -54,6 +54,7 @@ def test_pictures_of_an_abandoned_training_and_broken_ones_are_left_out(work_dir
     whole = (new / f'maps_{NAME}_60.png').read_bytes()
     (new / f'maps_{NAME}_60.png').write_bytes(whole[: len(whole) // 2])
     (new / 'maps_other_40.png').touch()
+    Image.new('RGB', (90, 30)).save(new / 'maps_without a step.png')
     run = collect_run_report(work_dir)
     assert {name: [step for step, _ in pictures] for name, pictures in run.pictures.items()} == {NAME: [20, 40]}
 
@@ -88,6 +89,16 @@ def test_page_has_it_all_and_nothing_can_run_in_it(work_dir: Path, tmp_path: Pat
     first = out.read_bytes()
     write_run_report(out, collect_run_report(work_dir))
     assert out.read_bytes() == first
+
+
+def test_a_training_that_drew_nothing_and_kept_no_config(work_dir: Path, tmp_path: Path) -> None:
+    (work_dir / 'config.py').unlink()
+    for picture in work_dir.glob('*/vis_data/vis_image/*.png'):
+        picture.unlink()
+    write_run_report(tmp_path / 'report.html', collect_run_report(work_dir))
+    text = (tmp_path / 'report.html').read_text()
+    assert text.count('<svg') == 3
+    assert 'The maps grow' not in text and 'Config of the training' not in text
 
 
 def test_a_folder_without_logs(tmp_path: Path) -> None:

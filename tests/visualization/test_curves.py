@@ -79,7 +79,7 @@ def test_what_is_no_run(tmp_path: Path) -> None:
         read_curves(tmp_path / 'nowhere')
     with pytest.raises(FileNotFoundError, match=r'no \*/vis_data/scalars\.json in it'):
         read_curves(tmp_path)
-    log(tmp_path, '20260101_000000', [])
+    log(tmp_path, '20260101_000000', [dict(step=10, loss=None, time=0.5)])
     with pytest.raises(ValueError, match='no training has logged anything yet'):
         read_curves(tmp_path)
 

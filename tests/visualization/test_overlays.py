@@ -94,6 +94,11 @@ def test_labels_beyond_a_byte_are_refused(value: int) -> None:
         colour_labels(np.array([[value]]), PALETTE)
 
 
+def test_labels_with_a_channel_axis_are_refused() -> None:
+    with pytest.raises(ValueError, match=r'a label map has two dimensions, not the shape \(1, 4, 5\)'):
+        colour_labels(np.zeros((1, 4, 5), np.uint8), PALETTE)
+
+
 def test_background_stays_under_blended_labels(image: np.ndarray) -> None:
     labels = np.zeros((6, 9), int)
     labels[2:4, 3:5] = 1

@@ -1,0 +1,30 @@
+"""What stands in messages about bad files: whatever was found there, in a few words."""
+
+import difflib
+import reprlib
+from collections.abc import Iterable
+from typing import Any
+
+_LENGTH = 60
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = _LENGTH
+_repr.maxlist = _repr.maxdict = _repr.maxtuple = 5
+_repr.maxlevel = 3
+
+
+def shown(value: Any) -> str:
+    """A value as Python writes it, shortened; takes no longer for a large or deeply nested one."""
+    text = _repr.repr(value)
+    return text if len(text) <= 2 * _LENGTH else f'{text[: 2 * _LENGTH - 3]}...'
+
+
+def short(text: str) -> str:
+    """A text, cut off where it is long."""
+    return text if len(text) <= 2 * _LENGTH else f'{text[: 2 * _LENGTH - 3]}...'
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """The one of ``names`` that is most like ``name``, if any is; upper and lower case are the same."""
+    by_lower_case = {other.lower(): other for other in names}
+    close = difflib.get_close_matches(name[:_LENGTH].lower(), by_lower_case, n=1)
+    return by_lower_case[close[0]] if close else None

@@ -1,0 +1,98 @@
+"""The checkpoint of a work directory: the one it names, or the newest whole one."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.logging import MMLogger
+
+from sipe_mmseg.engine.checkpoint_lookup import find_checkpoint, is_whole
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    caplog.handler.setLevel(logging.WARNING)
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def save(path: Path, written: int = 0) -> Path:
+    """A small checkpoint, written so many seconds after the epoch."""
+    torch.save({'meta': {}, 'state_dict': {'weight': torch.arange(5000.0)}}, path)
+    os.utime(path, (written, written))
+    return path
+
+
+def cut(path: Path, share: float) -> None:
+    os.truncate(path, int(share * path.stat().st_size))
+
+
+def test_last_checkpoint_is_followed_even_if_the_folder_has_moved(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r'has no last_checkpoint, which .*: name the checkpoint'):
+        find_checkpoint(tmp_path)
+    (tmp_path / 'last_checkpoint').write_text('/elsewhere/run/epoch_5.pth')
+    with pytest.raises(FileNotFoundError, match=r'names /elsewhere/run/epoch_5\.pth, .* nor epoch_5\.pth beside it'):
+        find_checkpoint(tmp_path)
+    save(tmp_path / 'epoch_6.pth', written=6)  # of another training: what is named comes first
+    save(tmp_path / 'epoch_5.pth', written=5)
+    assert find_checkpoint(tmp_path) == tmp_path / 'epoch_5.pth'
+    (tmp_path / 'last_checkpoint').write_text(str(save(tmp_path / 'mine.pth')) + '\n')
+    assert find_checkpoint(str(tmp_path)) == tmp_path / 'mine.pth'
+
+
+@pytest.mark.parametrize('share', [0.0, 0.001, 0.5, 0.99])
+def test_what_was_cut_short_is_not_taken(share: float, tmp_path: Path, warnings: pytest.LogCaptureFixture) -> None:
+    for number in (1, 2, 10):
+        (tmp_path / 'last_checkpoint').write_text(str(save(tmp_path / f'iter_{number}.pth', written=number)))
+    save(tmp_path / 'best_mIoU_iter_2.pth', written=20)
+    assert find_checkpoint(tmp_path) == tmp_path / 'iter_10.pth'
+    assert warnings.messages == []
+    cut(tmp_path / 'iter_10.pth', share)
+    assert find_checkpoint(tmp_path) == tmp_path / 'iter_2.pth'
+    (message,) = warnings.messages
+    assert message == (
+        f'{tmp_path}/iter_10.pth is cut short or damaged. Taking {tmp_path}/iter_2.pth, the newest that is whole'
+    )
+    cut(tmp_path / 'iter_2.pth', share)
+    cut(tmp_path / 'iter_1.pth', share)
+    with pytest.raises(FileNotFoundError) as error:
+        find_checkpoint(tmp_path)
+    damaged = [f'{tmp_path}/iter_{number}.pth is cut short or damaged' for number in (10, 2, 1)]
+    assert str(error.value) == '; '.join(damaged) + ': name the checkpoint'
+
+
+@pytest.mark.parametrize('note', [None, '', '\0\0\0\0', '/elsewhere/epoch_7.pth'])
+def test_a_broken_note_hides_no_checkpoint(
+    note: str | None, tmp_path: Path, warnings: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path / 'epoch_8.pth', written=1)  # of a longer training that was here before
+    save(tmp_path / 'epoch_4.pth', written=3)
+    save(tmp_path / 'epoch_3.pth', written=2)
+    if note is not None:
+        (tmp_path / 'last_checkpoint').write_text(note)
+    assert find_checkpoint(tmp_path) == tmp_path / 'epoch_4.pth'
+    (message,) = warnings.messages
+    assert 'last_checkpoint' in message
+    assert message.endswith(f'Taking {tmp_path}/epoch_4.pth, the newest that is whole')
+
+
+def test_one_changed_byte_in_the_weights_is_found(tmp_path: Path) -> None:
+    whole = save(tmp_path / 'epoch_1.pth').read_bytes()
+    assert is_whole(tmp_path / 'epoch_1.pth')
+    place = whole.index(torch.arange(5000.0).numpy().tobytes()[:400])
+    (tmp_path / 'epoch_1.pth').write_bytes(whole[:place] + b'\1' + whole[place + 1 :])
+    assert not is_whole(tmp_path / 'epoch_1.pth')
+
+
+def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
+    path = tmp_path / 'epoch_1.pth'
+    for content in (b'', b'PK\5\6' + bytes(18), b'PK\3\4', os.urandom(1000)):
+        path.write_bytes(content)
+        assert not is_whole(path)
+    with pytest.raises(FileNotFoundError):
+        is_whole(tmp_path / 'epoch_2.pth')
