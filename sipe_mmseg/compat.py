@@ -22,6 +22,7 @@ from urllib.parse import urlparse
 
 import mmengine.runner.checkpoint
 import numpy as np
+import numpy.typing as npt
 import torch
 from mmengine.config import ConfigDict
 from mmengine.infer import BaseInferencer
@@ -268,7 +269,7 @@ class _PickledDtype:
 class _PickledArray:
     """Stand in for ``numpy.ndarray`` in checkpoints, until :func:`_with_arrays` puts the array into its place."""
 
-    array: np.ndarray
+    array: npt.NDArray[Any]
 
     def __setstate__(self, state: Any) -> None:
         _, shape, kind, is_fortran, data = state
@@ -290,7 +291,7 @@ def _empty_bytes() -> bytes:
     return b''
 
 
-def _numbers(kind: Any, data: Any, shape: Any, order: Any) -> np.ndarray:
+def _numbers(kind: Any, data: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
     """Numbers from the bytes of a pickle."""
     if not isinstance(kind, _PickledDtype) or not isinstance(data, bytes):
         raise pickle.UnpicklingError(f'it asks for an array of {type(data).__name__}, and only bytes are allowed')

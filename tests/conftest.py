@@ -24,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(autouse=True, scope='session')
+def mmseg_scope_of_fixtures() -> None:
+    """For fixtures that are made before the first test."""
+    init_default_scope('mmseg')
+
+
+@pytest.fixture(autouse=True)
 def mmseg_scope() -> None:
-    """What a Runner does before it builds anything: names are looked up in mmseg's registries."""
+    """What a Runner does before it builds anything, whatever the test before has left behind: names are mmseg's."""
     init_default_scope('mmseg')

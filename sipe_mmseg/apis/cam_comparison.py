@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -153,6 +154,6 @@ def _maps_of(
     return sample, maps
 
 
-def _strongest(maps: Tensor) -> np.ndarray:
+def _strongest(maps: Tensor) -> npt.NDArray[Any]:
     """Maximum over classes of maps (n, H, W); zeros where there is no class."""
     return np.asarray(maps.float().numpy().max(axis=0, initial=0.0))

@@ -49,8 +49,8 @@ class CAMFile:
 
 def write_cam(
     path: str | os.PathLike[str],
-    classes: np.ndarray,
-    is_cam: np.ndarray,
+    classes: npt.NDArray[Any],
+    is_cam: npt.NDArray[Any],
     size: tuple[int, int],
     made_with: str = '',
 ) -> None:
@@ -113,7 +113,7 @@ def read_cam(path: str | os.PathLike[str], num_classes: int | None = None, made_
     return CAMFile(classes.astype(np.int64), is_cam.astype(np.float32), (int(size[0]), int(size[1])))
 
 
-def resize_cam(is_cam: np.ndarray, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+def resize_cam(is_cam: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Bring maps (n + 1, h, w) to ``size``, bilinear with ``align_corners=False``."""
     maps = torch.from_numpy(np.ascontiguousarray(is_cam, dtype=np.float32))[None]
     return F.interpolate(maps, size=tuple(size), mode='bilinear', align_corners=False)[0].numpy()
@@ -124,7 +124,7 @@ def strided_size(size: tuple[int, int], stride: int) -> tuple[int, int]:
     return -(-size[0] // stride), -(-size[1] // stride)
 
 
-def _read_arrays(path: str | os.PathLike[str]) -> list[np.ndarray]:
+def _read_arrays(path: str | os.PathLike[str]) -> list[npt.NDArray[Any]]:
     """The arrays of an archive in the order of ``_KEYS``; what it claims to hold is never taken at its word."""
     names = [f'{key}.npy' for key in _KEYS]
     with zipfile.ZipFile(path) as archive:
@@ -154,7 +154,7 @@ def _array(content: bytes) -> npt.NDArray[Any]:
     return array
 
 
-def _problem(classes: np.ndarray, is_cam: np.ndarray, size: np.ndarray) -> str | None:
+def _problem(classes: npt.NDArray[Any], is_cam: npt.NDArray[Any], size: npt.NDArray[Any]) -> str | None:
     # As Python's numbers, which neither wrap around nor overflow.
     indices = classes.tolist() if classes.ndim == 1 and classes.dtype.kind in 'iu' else [0]
     if sorted(set(indices)) != indices or not all(0 < index < IGNORE_INDEX for index in indices):

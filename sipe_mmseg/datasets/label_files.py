@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from .messages import short
 _LABEL_MODES = ('P', 'L')
 
 
-def write_label_png(path: str | os.PathLike[str], labels: np.ndarray, palette: Sequence[Sequence[int]]) -> None:
+def write_label_png(path: str | os.PathLike[str], labels: npt.NDArray[Any], palette: Sequence[Sequence[int]]) -> None:
     """Write a palette ('P') PNG; the file appears complete or not at all.
 
     Args:

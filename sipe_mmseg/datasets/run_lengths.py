@@ -1,6 +1,7 @@
 """Run-length encoded masks: the lengths of runs of 0 and 1 in turn, beginning with 0, and COCO's text for them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +13,14 @@ _FIRST_CHARACTER = ord('0')
 _DIGITS = 7  # enough for 35 bits, the sign included
 
 
-def run_lengths(pixels: np.ndarray) -> npt.NDArray[np.int64]:
+def run_lengths(pixels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Lengths of the runs of a flat mask (n,): False, True, False and so on; the first is 0 if it begins with True."""
     pixels = np.asarray(pixels, dtype=bool)
     edges = np.flatnonzero(np.diff(pixels, prepend=False))
     return np.diff(edges, prepend=0, append=len(pixels))
 
 
-def from_run_lengths(counts: Sequence[int] | np.ndarray, number: int) -> npt.NDArray[np.bool_]:
+def from_run_lengths(counts: Sequence[int] | npt.NDArray[Any], number: int) -> npt.NDArray[np.bool_]:
     """The flat mask (``number``,) of run lengths.
 
     Raises:

@@ -220,16 +220,18 @@ def _paint_beetle(
 def _marks(name: str, u: FloatArray, v: FloatArray) -> BoolArray:
     """Where the marks of a class are on the unit disc."""
     radius = np.hypot(u, v)
+    marks: BoolArray
     if name == 'stripes':
-        return np.cos(2 * np.pi * u / 0.56) > 0
-    if name == 'rings':
-        return np.cos(2 * np.pi * radius / 0.56) > 0
-    if name == 'dots':
-        return np.cos(2 * np.pi * u / 0.62) + np.cos(2 * np.pi * v / 0.62) > 0.75
-    if name == 'checks':
-        return np.cos(2 * np.pi * u / 0.84) * np.cos(2 * np.pi * v / 0.84) > 0
-    star: BoolArray = np.cos(5 * np.arctan2(v, u)) > 1.7 * radius - 0.75
-    return star
+        marks = np.cos(2 * np.pi * u / 0.56) > 0
+    elif name == 'rings':
+        marks = np.cos(2 * np.pi * radius / 0.56) > 0
+    elif name == 'dots':
+        marks = np.cos(2 * np.pi * u / 0.62) + np.cos(2 * np.pi * v / 0.62) > 0.75
+    elif name == 'checks':
+        marks = np.cos(2 * np.pi * u / 0.84) * np.cos(2 * np.pi * v / 0.84) > 0
+    else:  # star
+        marks = np.cos(5 * np.arctan2(v, u)) > 1.7 * radius - 0.75
+    return marks
 
 
 def _ground(rng: np.random.Generator, height: int, width: int, size: int) -> FloatArray:

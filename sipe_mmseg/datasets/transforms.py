@@ -5,6 +5,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from mmcv.transforms import BaseTransform, Resize
 from mmengine.structures import LabelData
@@ -210,7 +211,7 @@ class PackImageLevelInputs(PackSegInputs):
         return packed
 
 
-def _laid_out(image: np.ndarray) -> np.ndarray:
+def _laid_out(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The image, turned around in memory if it is a mirrored view: NumPy copies one of those a byte at a time."""
     mirrored = image.dtype == np.uint8 and image.strides[1] < 0
     return cv2.flip(image[:, ::-1], 1).reshape(image.shape) if mirrored else image

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
-import numpy as np
+import numpy.typing as npt
 from mmseg.datasets import BaseSegDataset
 
 from .. import __version__
@@ -206,7 +206,7 @@ def _palette(dataset: BaseSegDataset) -> Any:
 
 def _label_maps(
     dataset: BaseSegDataset, source: ResultFolder, progress: Progress
-) -> Iterator[tuple[Mapping[str, Any], np.ndarray]]:
+) -> Iterator[tuple[Mapping[str, Any], npt.NDArray[Any]]]:
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         width, height = image_size(info['img_path'])

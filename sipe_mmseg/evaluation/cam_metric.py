@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from mmengine.dist import all_gather_object, all_reduce
 from mmengine.evaluator import BaseMetric
@@ -201,7 +202,7 @@ class CAMMetric(BaseMetric):
         self._log_tables(columns, curve_miou, best)
         return metrics
 
-    def _log_tables(self, columns: dict[str, np.ndarray], curve_miou: Sequence[float], best: int) -> None:
+    def _log_tables(self, columns: dict[str, npt.NDArray[Any]], curve_miou: Sequence[float], best: int) -> None:
         table = PrettyTable(['class', *columns])
         for index, name in enumerate(self.dataset_meta['classes']):
             values = (column[index] for column in columns.values())

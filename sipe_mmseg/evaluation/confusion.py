@@ -1,8 +1,10 @@
 """Pure counting behind the metrics: confusion matrices, threshold curves, average precision."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -54,7 +56,7 @@ def threshold_histogram(
     return torch.bincount(index, minlength=shape[0] * shape[1] * shape[2]).view(shape)
 
 
-def confusion_at_thresholds(histogram: np.ndarray) -> np.ndarray:
+def confusion_at_thresholds(histogram: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Turn (T + 1, num_classes, num_classes) counts [thresholds exceeded, winning class, true class] into confusions.
 
     At threshold t the pixels that exceed it keep their winning class, the others are background.
@@ -63,12 +65,12 @@ def confusion_at_thresholds(histogram: np.ndarray) -> np.ndarray:
         (T, num_classes, num_classes), rows are true classes.
     """
     above = histogram[::-1].cumsum(axis=0)[::-1][1:]
-    confusion: np.ndarray = above.transpose(0, 2, 1).copy()
+    confusion: npt.NDArray[Any] = above.transpose(0, 2, 1).copy()
     confusion[:, :, 0] += histogram.sum(axis=(0, 1)) - above.sum(axis=1)
     return confusion
 
 
-def iou_per_class(confusion: np.ndarray) -> np.ndarray:
+def iou_per_class(confusion: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Intersection over union of each class, NaN where neither truth nor prediction has the class.
 
     Args:
@@ -81,19 +83,19 @@ def iou_per_class(confusion: np.ndarray) -> np.ndarray:
     return _ratio(hit, true + predicted - hit)
 
 
-def false_positive_rate(confusion: np.ndarray) -> np.ndarray:
+def false_positive_rate(confusion: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Over-activation of each class: wrongly claimed pixels over the union; the three rates sum to 1."""
     hit, true, predicted = _hit_true_predicted(confusion)
     return _ratio(predicted - hit, true + predicted - hit)
 
 
-def false_negative_rate(confusion: np.ndarray) -> np.ndarray:
+def false_negative_rate(confusion: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Under-activation of each class: missed pixels over the union; the three rates sum to 1."""
     hit, true, predicted = _hit_true_predicted(confusion)
     return _ratio(true - hit, true + predicted - hit)
 
 
-def average_precision(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def average_precision(scores: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Area under each class's precision-recall curve, precision averaged over the positives; equal scores are one step.
 
     Args:
@@ -115,18 +117,18 @@ def average_precision(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return result
 
 
-def nan_mean(values: Sequence[float] | np.ndarray) -> float:
+def nan_mean(values: Sequence[float] | npt.NDArray[Any]) -> float:
     """Mean of the values that are a number; NaN, without a warning, if none is."""
     values = np.asarray(values, dtype=np.float64)
     known = ~np.isnan(values)
     return float(values[known].mean()) if known.any() else float('nan')
 
 
-def _hit_true_predicted(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _hit_true_predicted(confusion: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
     num_classes = confusion.shape[-2]
     hit = np.diagonal(confusion, axis1=-2, axis2=-1)
     return hit, confusion.sum(axis=-1), confusion[..., :num_classes].sum(axis=-2)
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from mmseg.datasets import BaseSegDataset
 from prettytable import PrettyTable
@@ -28,11 +29,11 @@ class LabelScores:
 
     classes: tuple[str, ...]
     num_images: int
-    confusion: np.ndarray
+    confusion: npt.NDArray[Any]
     ignore_unknown: bool = False
 
     @property
-    def scored(self) -> np.ndarray:
+    def scored(self) -> npt.NDArray[Any]:
         """The confusion matrix that the scores are made of."""
         return self.confusion[:, :-1] if self.ignore_unknown else self.confusion
 
@@ -122,7 +123,7 @@ def score_labels(
     return LabelScores(images.classes, len(images), confusion, ignore_unknown)
 
 
-def image_confusion(image: LabelledImage, num_classes: int) -> np.ndarray:
+def image_confusion(image: LabelledImage, num_classes: int) -> npt.NDArray[Any]:
     """Pixels (C, C + 1) of one image by true class (row) and labelled class; the last column is unknown (255).
 
     Raises:

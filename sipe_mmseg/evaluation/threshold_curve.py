@@ -1,8 +1,10 @@
 """mIoU of maps without a background of their own, at every threshold."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -62,11 +64,11 @@ class ThresholdCurve:
         """Add what :meth:`count` gives."""
         self.histogram[:, classes] += counts
 
-    def confusions(self) -> np.ndarray:
+    def confusions(self) -> npt.NDArray[Any]:
         """Confusion matrices (T, C, C) at each threshold, rows are true classes."""
         return confusion_at_thresholds(self.histogram.cpu().numpy())
 
-    def miou(self) -> np.ndarray:
+    def miou(self) -> npt.NDArray[Any]:
         """mIoU at each threshold, in [0, 1]; NaN where nothing was counted."""
         return np.array([nan_mean(row) for row in iou_per_class(self.confusions())])
 

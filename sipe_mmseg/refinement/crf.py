@@ -7,14 +7,15 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .foreground import held_back_by_background
 from .label_values import IGNORE_INDEX
 
 
 def dense_crf(
-    image: np.ndarray,
-    labels: np.ndarray,
+    image: npt.NDArray[Any],
+    labels: npt.NDArray[Any],
     num_labels: int,
     *,
     gt_prob: float = 0.7,
@@ -24,7 +25,7 @@ def dense_crf(
     bilateral_srgb: float = 5,
     bilateral_compat: float = 10,
     iterations: int = 10,
-) -> np.ndarray:
+) -> npt.NDArray[Any]:
     """Fit a label map to the edges of its image. The defaults are the published code's of SIPE and IRN.
 
     Every pixel starts with ``gt_prob`` for its label and an equal share of the rest for each other label. Label 0 is a
@@ -67,7 +68,7 @@ def dense_crf(
         return labels
     is_label = labels == np.arange(num_labels)[:, None, None]
     probabilities = np.where(is_label, gt_prob, (1 - gt_prob) / (num_labels - 1))
-    refined: np.ndarray = _mean_field(
+    refined: npt.NDArray[Any] = _mean_field(
         image,
         probabilities,
         gaussian_sxy,
@@ -81,8 +82,8 @@ def dense_crf(
 
 
 def dense_crf_probabilities(
-    image: np.ndarray,
-    probabilities: np.ndarray,
+    image: npt.NDArray[Any],
+    probabilities: npt.NDArray[Any],
     *,
     gaussian_sxy: float = 1,
     gaussian_compat: float = 3,
@@ -91,7 +92,7 @@ def dense_crf_probabilities(
     bilateral_compat: float = 4,
     iterations: int = 10,
     min_probability: float = 1e-5,
-) -> np.ndarray:
+) -> npt.NDArray[Any]:
     """Fit a network's probabilities to the edges of the image. The defaults are those published with DeepLabV2.
 
     Args:
@@ -137,14 +138,14 @@ def dense_crf_probabilities(
 
 
 def ir_labels(
-    image: np.ndarray,
-    is_cam: np.ndarray,
-    keys: np.ndarray,
+    image: npt.NDArray[Any],
+    is_cam: npt.NDArray[Any],
+    keys: npt.NDArray[Any],
     *,
     background_scale: float = 0.5,
     thresholds: tuple[float, float] | None = None,
     **crf: Any,
-) -> np.ndarray:
+) -> npt.NDArray[Any]:
     """Training labels of IRN: where IS-CAM and the CRF are sure of a class, and where they are sure of background.
 
     The CRF runs on the argmax of IS-CAM, and once more with the background held back. What is foreground in the first
@@ -220,7 +221,7 @@ def import_densecrf() -> ModuleType:
     return module
 
 
-def _check_image(image: np.ndarray) -> None:
+def _check_image(image: npt.NDArray[Any]) -> None:
     if image.dtype != np.uint8:
         raise TypeError(f'the image must be uint8 RGB with values in 0 .. 255, not {image.dtype}')
     if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
@@ -228,15 +229,15 @@ def _check_image(image: np.ndarray) -> None:
 
 
 def _mean_field(
-    image: np.ndarray,
-    probabilities: np.ndarray,
+    image: npt.NDArray[Any],
+    probabilities: npt.NDArray[Any],
     gaussian_sxy: float,
     gaussian_compat: float,
     bilateral_sxy: float,
     bilateral_srgb: float,
     bilateral_compat: float,
     iterations: int,
-) -> np.ndarray:
+) -> npt.NDArray[Any]:
     """Mean field of a fully connected Potts model whose unary term is -log of ``probabilities`` (n, H, W) > 0."""
     for name, value in (
         ('gaussian_sxy', gaussian_sxy),

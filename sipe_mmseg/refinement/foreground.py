@@ -1,11 +1,11 @@
 """IS-CAM with its background channel used up, for thresholds instead of a background that competes."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
-Maps = TypeVar('Maps', np.ndarray, Tensor)
+Maps = TypeVar('Maps', npt.NDArray[Any], Tensor)
 
 
 def held_back_by_background(is_cam: Maps) -> Maps:

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .markup import Markup, element, joined
 
@@ -167,7 +169,7 @@ def best_point(thresholds: Sequence[float], miou: Sequence[float | None]) -> tup
     return max(points, key=lambda point: point[1]) if points else None
 
 
-def confusion_table(confusion: np.ndarray, classes: Sequence[str]) -> Markup:
+def confusion_table(confusion: npt.NDArray[Any], classes: Sequence[str]) -> Markup:
     """A confusion matrix as a table of shares of each row.
 
     Args:

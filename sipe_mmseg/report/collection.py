@@ -4,8 +4,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from mmseg.datasets import BaseSegDataset
 from torch import Tensor
@@ -135,8 +137,8 @@ class _Counts:
     """Counts of one image; ``curve`` are those of the foreground maps of its CAM file."""
 
     image_id: str
-    pixels: np.ndarray
-    confusion: np.ndarray | None
+    pixels: npt.NDArray[Any]
+    confusion: npt.NDArray[Any] | None
     curve: tuple[Tensor, Tensor] | None
 
     @classmethod

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
+import numpy.typing as npt
 
 from ..evaluation.label_scores import LabelScores
 from ..evaluation.threshold_curve import ThresholdCurve
@@ -66,9 +66,9 @@ class LabelReport:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     num_images: int
-    pixels: np.ndarray
-    images: np.ndarray
-    true_images: np.ndarray | None
+    pixels: npt.NDArray[Any]
+    images: npt.NDArray[Any]
+    true_images: npt.NDArray[Any] | None
     scores: LabelScores | None
     curve: ThresholdCurve | None
     shown: tuple[tuple[ImageFigures, tuple[Tile, ...]], ...]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..evaluation.confusion import false_negative_rate, false_positive_rate, iou_per_class
 from .charts import (
@@ -96,7 +97,7 @@ def _classes(report: LabelReport) -> Markup:
     return _scored_classes(report, report.scores.scored, report.true_images)
 
 
-def _scored_classes(report: LabelReport, confusion: np.ndarray, true_images: np.ndarray) -> Markup:
+def _scored_classes(report: LabelReport, confusion: npt.NDArray[Any], true_images: npt.NDArray[Any]) -> Markup:
     measures = (iou_per_class, false_positive_rate, false_negative_rate)
     columns = np.transpose([100 * measure(confusion) for measure in measures]).tolist()
     shares = 100 * report.pixels / max(1, report.pixels.sum())

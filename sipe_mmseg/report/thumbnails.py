@@ -29,7 +29,8 @@ def label_thumbnail(labels: LabelMap, longer_side: int) -> LabelMap:
     width, height = thumbnail_size((labels.shape[0], labels.shape[1]), longer_side)
     rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(int)
     columns = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(int)
-    return labels[np.ix_(rows, columns)]
+    small: LabelMap = labels[np.ix_(rows, columns)]
+    return small
 
 
 def image_uri(image: ByteImage) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
@@ -177,13 +178,13 @@ def _class_maps(sample: SegDataSample, ground_truth: bool) -> dict[str, LabelMap
     return {caption: _array(indices)[0] for caption, indices in maps.items()}
 
 
-def _array(values: Any) -> np.ndarray:
+def _array(values: Any) -> npt.NDArray[Any]:
     """The values of a tensor or an array."""
     return values.cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
-def _strongest(maps: Any) -> np.ndarray:
+def _strongest(maps: Any) -> npt.NDArray[Any]:
     """Maximum over classes of maps (n, H, W); zeros where there is no class."""
     heat = _array(maps.float() if isinstance(maps, torch.Tensor) else maps)
-    strongest: np.ndarray = heat.max(axis=0, initial=0.0)
+    strongest: npt.NDArray[Any] = heat.max(axis=0, initial=0.0)
     return strongest

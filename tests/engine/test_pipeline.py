@@ -435,6 +435,7 @@ def begun_process(*command: str) -> Iterator[subprocess.Popen]:
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='uses /proc and prctl')
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_nothing_goes_on_behind_a_stopped_pipeline(place, number):
     word = f'sleeper-{os.getpid()}-{number}'
     Path('sleep.py').write_text("import time; open('begun', 'w').close(); time.sleep(600)")
@@ -456,6 +457,7 @@ def test_nothing_goes_on_behind_a_stopped_pipeline(place, number):
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='uses prctl')
+@pytest.mark.slow
 def test_what_a_killed_launcher_leaves_behind_keeps_others_out(place):
     """A shell script does not take its children along: until they have ended, nobody else may write there."""
     Path('launch.sh').write_text('sleep 600 & echo $! > child; touch begun; wait')
@@ -512,6 +514,7 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize(('sent', 'received'), [(1, '2 '), (2, '15 ')])
+@pytest.mark.slow
 def test_an_interrupt_of_the_runner_alone_reaches_the_command(place, sent, received):
     Path('child.py').write_text(CHILD)
     Path('runner.py').write_text(

@@ -34,6 +34,7 @@ def test_inference(tmp_path: Path) -> None:
 
 
 @reads_memory
+@pytest.mark.slow
 def test_steps_and_growth(tmp_path: Path) -> None:
     words = ('--along', 'batch', '--values', '2', '--size', '128', '--plot', str(tmp_path / 'growth.png'))
     rows = run(tmp_path, 'growth', *words)

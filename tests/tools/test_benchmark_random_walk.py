@@ -23,6 +23,7 @@ def test_both_ways_walk_to_the_same_place(grid: tuple[int, int]) -> None:
 
 
 @pytest.mark.skipif(not Path('/proc/self/clear_refs').exists(), reason='memory is read from Linux')
+@pytest.mark.slow
 def test_memory_of_the_dense_way_is_seen() -> None:
     command = [sys.executable, str(PATH), '--grids', '30x40', '--repeats', '1', '--dense-repeats', '1']
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
