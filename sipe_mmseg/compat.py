@@ -338,14 +338,14 @@ def _history_statistic(owner: Any, name: str) -> Callable[..., Any]:
 
 def _is_checkpoint(path: str) -> bool:
     """Tell whether a file has either of the two formats of ``torch.save``, which compresses nothing."""
-    if zipfile.is_zipfile(path):
-        try:
+    try:
+        if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
-        except Exception:  # zip files raise errors of every kind on broken bytes
-            return False
-        is_complete = any(member.filename.endswith('/data.pkl') for member in members)
-        return is_complete and all(member.compress_type == zipfile.ZIP_STORED for member in members)
+            is_complete = any(member.filename.endswith('/data.pkl') for member in members)
+            return is_complete and all(member.compress_type == zipfile.ZIP_STORED for member in members)
+    except Exception:  # zip files raise errors of every kind on broken bytes
+        return False
     with open(path, 'rb') as file:
         return file.read(len(_OLD_FORMAT_MAGIC)) == _OLD_FORMAT_MAGIC
 

@@ -137,17 +137,17 @@ def _parse(path: str) -> list[_Image]:
         depth.pop()
 
     require_file(path)
-    if not zipfile.is_zipfile(path):
-        with open(path, 'rb') as file:
-            parse_xml(path, file, start=start, end=end)
-        return images
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(_member(archive, path)) as member:
-            parse_xml(path, member, start=start, end=end)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive, archive.open(_member(archive, path)) as member:
+                parse_xml(path, member, start=start, end=end)
+            return images
     except ValueError:
         raise
     except Exception as error:  # zip files raise errors of every kind on broken bytes
         raise ValueError(f'{path}: not a zip file that can be read ({short(str(error))})') from error
+    with open(path, 'rb') as file:
+        parse_xml(path, file, start=start, end=end)
     return images
 
 

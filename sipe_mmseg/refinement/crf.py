@@ -115,7 +115,7 @@ def dense_crf_probabilities(
         ValueError: If sizes do not fit, or a probability or number is out of range.
     """
     _check_image(image)
-    if probabilities.ndim != 3 or len(probabilities) < 1 or probabilities.shape[1:] != image.shape[:2]:
+    if probabilities.shape[1:] != image.shape[:2] or not len(probabilities):
         raise ValueError(
             f'probabilities are {probabilities.shape}, but must be (labels, height, width), the image being '
             f'{image.shape[:2]}'
@@ -177,14 +177,9 @@ def ir_labels(
             f'is_cam is {is_cam.shape}, but must be (classes, height, width), with keys {keys.shape} and an image of '
             f'{image.shape[:2]}'
         )
-    if (
-        keys.tolist()[:1] != [0]
-        or len(set(keys.tolist())) < len(keys)
-        or not 0 <= keys.min() <= keys.max() < IGNORE_INDEX
-    ):
-        raise ValueError(
-            f'keys are {keys.tolist()}, but must be 0, then different class indices in 1 .. {IGNORE_INDEX - 1}'
-        )
+    listed = keys.tolist()
+    if listed[:1] != [0] or len(set(listed)) < len(listed) or not 0 <= min(listed) <= max(listed) < IGNORE_INDEX:
+        raise ValueError(f'keys are {listed}, but must be 0, then different class indices in 1 .. {IGNORE_INDEX - 1}')
     if not np.isfinite(is_cam).all():
         raise ValueError('is_cam has values that are infinite or not a number')
     if not 0 <= background_scale <= 1:
@@ -251,9 +246,11 @@ def _mean_field(
         raise ValueError(f'iterations must be at least 0, not {iterations}')
     num_labels, height, width = probabilities.shape
     crf = import_densecrf().DenseCRF2D(width, height, num_labels)
-    crf.setUnaryEnergy(np.ascontiguousarray(-np.log(probabilities), dtype=np.float32).reshape(num_labels, -1))
+    crf.setUnaryEnergy(
+        np.ascontiguousarray(-np.log(probabilities), dtype=np.float32).reshape(num_labels, height * width)
+    )
     crf.addPairwiseGaussian(sxy=gaussian_sxy, compat=gaussian_compat)
     crf.addPairwiseBilateral(
         sxy=bilateral_sxy, srgb=bilateral_srgb, rgbim=np.ascontiguousarray(image), compat=bilateral_compat
     )
-    return np.asarray(crf.inference(iterations), dtype=np.float32).reshape(probabilities.shape)
+    return np.asarray(crf.inference(iterations)).reshape(probabilities.shape)

@@ -133,7 +133,7 @@ def _walk(activation: Tensor, boundary: Tensor, radius: int, beta: float, coeffi
     """
     source = (activation * (1 - boundary[:, None])).flatten(2)
     links = _links(boundary, radius, beta)
-    column_sum = torch.ones_like(boundary, memory_format=torch.contiguous_format).flatten(1)[:, None]
+    column_sum = torch.ones_like(boundary).flatten(1)[:, None]
     for shift, weight in links:
         column_sum[..., :-shift] += weight
         column_sum[..., shift:] += weight
@@ -176,7 +176,7 @@ def _links(boundary: Tensor, radius: int, beta: float) -> list[Link]:
         largest = torch.maximum(points[0], points[1])
         for point in points[2:]:
             torch.maximum(largest, point, out=largest)
-        weight = torch.zeros_like(boundary, memory_format=torch.contiguous_format)
+        weight = torch.zeros_like(boundary)
         at_pairs(weight, displacement).copy_((1 - largest) ** beta)
         shift = dy * width + dx
         links.append((shift, weight.flatten(1)[:, None, :-shift]))

@@ -66,6 +66,7 @@ def test_classification_loss(labels: list, device: str) -> None:
     # By hand: the mean over classes and images of -log sigmoid(score) where present and -log sigmoid(-score) elsewhere.
     expected = torch.log1p(torch.exp(torch.where(targets == 1, -scores, scores))).mean()
     torch.testing.assert_close(loss(scores, targets), 2.5 * expected)
+    torch.testing.assert_close(MODELS.build(dict(type='MultiLabelSoftMarginLoss'))(scores, targets), expected)
     assert gradcheck(lambda each: loss(each, targets), (scores,))
     assert gradgradcheck(lambda each: loss(each, targets), (scores,))
 

@@ -1,5 +1,8 @@
+import inspect
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,6 +120,59 @@ def test_labels_are_all_alike() -> None:
 def test_no_iteration_changes_nothing() -> None:
     image, areas = picture()
     np.testing.assert_array_equal(dense_crf(image, areas, 3, iterations=0), areas)
+    # Unless the label map is trusted so little that the rest is more likely.
+    np.testing.assert_array_equal(dense_crf(image, areas % 2, 2, gt_prob=0.4, iterations=0), 1 - areas % 2)
+
+
+def test_defaults_are_the_published_numbers() -> None:
+    def defaults(function: Callable) -> dict[str, Any]:
+        parameters = inspect.signature(function).parameters.values()
+        return {each.name: each.default for each in parameters if each.default is not each.empty}
+
+    assert defaults(dense_crf) == dict(
+        gt_prob=0.7,
+        gaussian_sxy=3,
+        gaussian_compat=3,
+        bilateral_sxy=50,
+        bilateral_srgb=5,
+        bilateral_compat=10,
+        iterations=10,
+    )
+    assert defaults(dense_crf_probabilities) == dict(
+        gaussian_sxy=1,
+        gaussian_compat=3,
+        bilateral_sxy=67,
+        bilateral_srgb=3,
+        bilateral_compat=4,
+        iterations=10,
+        min_probability=1e-5,
+    )
+    assert defaults(ir_labels) == dict(background_scale=0.5, thresholds=None)
+
+
+@needs_crf
+def test_arguments_at_the_edge_of_their_range() -> None:
+    image, areas = picture()
+    one = np.full((1, *areas.shape), 1 + 1e-4)
+    np.testing.assert_array_equal(dense_crf_probabilities(image, one), np.ones_like(one))
+    alike = dense_crf_probabilities(image, np.concatenate([one, np.ones_like(one)]), iterations=0)
+    np.testing.assert_array_equal(*alike)
+    is_cam = np.stack([np.full(areas.shape, 0.5), np.where(areas == 1, 0.25, 0)])
+    found = ir_labels(image, is_cam, np.array([0, 254]), background_scale=0, iterations=0)
+    np.testing.assert_array_equal(found, np.where(areas == 1, 255, 0))
+    found = ir_labels(image, is_cam, np.array([0, 254]), thresholds=(0.4, 0.4), iterations=0)
+    np.testing.assert_array_equal(found, np.where(areas == 1, 254, 0))
+
+
+@needs_crf
+def test_arguments_can_be_given_by_name() -> None:
+    image, areas = picture()
+    is_cam = np.eye(3)[areas].transpose(2, 0, 1)
+    np.testing.assert_array_equal(dense_crf(image=image, labels=areas, num_labels=3, iterations=0), areas)
+    found = dense_crf_probabilities(image=image, probabilities=is_cam, iterations=0)
+    np.testing.assert_array_equal(found.argmax(axis=0), areas)
+    found = ir_labels(image=image, is_cam=is_cam, keys=np.arange(3), iterations=0)
+    np.testing.assert_array_equal(found, areas)
 
 
 def test_a_single_label_changes_nothing_and_needs_no_crf(without_pydensecrf: None) -> None:
@@ -267,6 +323,7 @@ SOFT = np.eye(3)[AREAS].transpose(2, 0, 1)
         (IMAGE.transpose(2, 0, 1), AREAS, 3, {}, ValueError, r'image is \(3, 20, 26\)'),
         (IMAGE[:0], AREAS[:0], 3, {}, ValueError, 'not empty'),
         (IMAGE, AREAS, 3, dict(gt_prob=1), ValueError, 'gt_prob .* not 1'),
+        (IMAGE, AREAS, 3, dict(gt_prob=0), ValueError, 'gt_prob .* not 0'),
         (IMAGE, AREAS, 3, dict(gaussian_sxy=0), ValueError, 'gaussian_sxy must be larger than 0'),
         (IMAGE, AREAS, 3, dict(bilateral_sxy=-1), ValueError, 'bilateral_sxy must be larger than 0, not -1'),
         (IMAGE, AREAS, 3, dict(bilateral_srgb=0), ValueError, 'bilateral_srgb must be larger than 0'),
@@ -283,12 +340,18 @@ def test_wrong_arguments(
 @pytest.mark.parametrize(
     ('probabilities', 'settings', 'message'),
     [
-        (SOFT[:, :-1], {}, r'probabilities are \(3, 19, 26\)'),
+        (SOFT[:, :-1], {}, r'probabilities are \(3, 19, 26\), but must be .*, the image being \(20, 26\)$'),
         (AREAS, {}, r'must be \(labels, height, width\)'),
         (SOFT * 5, {}, 'from 0.0 to 5.0, but must be in .* as after a softmax'),
+        (SOFT * 1.01, {}, 'from 0.0 to 1.01'),
         (SOFT - 1, {}, 'from -1.0'),
         (SOFT * np.nan, {}, 'from nan'),
         (SOFT, dict(min_probability=0), 'min_probability .* not 0'),
+        (SOFT, dict(min_probability=1), 'min_probability .* not 1'),
+        (SOFT[:0], {}, r'probabilities are \(0, 20, 26\)'),
+        (SOFT[0], {}, r'probabilities are \(20, 26\)'),
+        (SOFT[None], {}, r'probabilities are \(1, 3, 20, 26\)'),
+        (np.array(0.5), {}, r'probabilities are \(\)'),
     ],
 )
 def test_wrong_probabilities(probabilities: np.ndarray, settings: dict, message: str) -> None:
@@ -307,6 +370,7 @@ def test_wrong_probabilities(probabilities: np.ndarray, settings: dict, message:
         (SOFT, [0, 2, -1], {}, 'in 1 .. 254'),
         (SOFT * np.nan, [0, 1, 2], {}, 'not a number'),
         (SOFT, [0, 1, 2], dict(background_scale=2), 'background_scale .* not 2'),
+        (SOFT, [0, 1, 2], dict(background_scale=-0.1), 'background_scale .* not -0.1'),
         (SOFT, [0, 1, 2], dict(thresholds=(0.2, 0.4)), r'thresholds are 0\.2 and 0\.4, .* first not below the second'),
         (SOFT, [0, 1, 2], dict(thresholds=(0.4,)), r'thresholds are \(0\.4,\), but must be two numbers'),
         (SOFT, [0, 1, 2], dict(thresholds=(1, 0.4)), 'thresholds are 1 and'),
@@ -316,3 +380,11 @@ def test_wrong_probabilities(probabilities: np.ndarray, settings: dict, message:
 def test_wrong_ir_arguments(is_cam: np.ndarray, keys: list[int], settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ir_labels(IMAGE, is_cam, np.array(keys), **settings)
+
+
+def test_a_wrong_image_is_named_first() -> None:
+    turned = IMAGE.transpose(2, 0, 1)
+    with pytest.raises(ValueError, match=r'the image is \(3, 20, 26\)'):
+        dense_crf_probabilities(turned, SOFT)
+    with pytest.raises(ValueError, match=r'the image is \(3, 20, 26\)'):
+        ir_labels(turned, SOFT, np.arange(3))

@@ -224,8 +224,23 @@ def test_chebyshev_coefficients_are_cut_at_the_tolerance(tolerance: float) -> No
     assert np.abs(series - np.cos(angles) ** power).max() <= 2 * tolerance
 
 
+def test_coefficients_that_add_up_to_just_the_tolerance_are_left_out() -> None:
+    assert chebyshev_coefficients(2, 0.5) == [1.0]
+    assert chebyshev_coefficients(2, 0.49) == [0.5, 0.0, 0.5]
+
+
 def test_published_walk_takes_78_products() -> None:
     assert len(chebyshev_coefficients(256, 1e-6)) == 79
+
+
+@pytest.mark.parametrize(
+    ('value', 'edge', 'settings'),
+    [(1e30, 0.0, {}), (-1e30, 1.0, {}), (1.0, 0.0, dict(exp_times=0, tolerance=0)), (1.0, 1.0, dict(tolerance=0.99))],
+)
+def test_arguments_at_the_edge_of_their_range(value: float, edge: float, settings: dict) -> None:
+    activation = torch.full((1, 3, 4), value, dtype=torch.float64)
+    found = random_walk(activation, torch.full((3, 4), edge, dtype=torch.float64), **settings)
+    torch.testing.assert_close(found, activation * (1 - edge))
 
 
 def maps(*size: int, **kwargs: object) -> Tensor:

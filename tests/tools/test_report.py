@@ -64,3 +64,28 @@ def test_mistakes_leave_no_page(labels: Path, tmp_path: Path, capsys: pytest.Cap
     assert run(*arguments, '--max-images', 0) == 2
     assert '--max-images: must be at least 1' in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        ([], 'name a folder of label maps, or a work directory with --run, or both'),
+        (['labels'], 'a folder of label maps needs --dataset'),
+        (['--run', 'run', '--split', 'val'], 'are for a folder of label maps, and none is named'),
+    ],
+)
+def test_words_that_do_not_go_together(words: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+    assert run(*words, '--out', 'report.html') == 2
+    assert message in capsys.readouterr().err
+
+
+def test_of_a_training_alone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    logs = tmp_path / 'run/20260101_000000/vis_data'
+    logs.mkdir(parents=True)
+    (logs / 'scalars.json').write_text('{"loss": 1.5, "lr": 0.1, "step": 10}\n{"loss": 0.5, "lr": 0.1, "step": 20}\n')
+    out = tmp_path / 'report.html'
+    assert run('--run', tmp_path / 'run', '--out', out, '--title', 'first try') == 0
+    assert '<h1>first try</h1>' in out.read_text()
+    assert run('--run', tmp_path / 'run', '--out', out) == 0
+    assert '<h1>run</h1>' in out.read_text()
+    assert 'open it in a browser' in capsys.readouterr().out
