@@ -55,22 +55,22 @@ class ResourceHook(Hook):
     def __init__(self, interval: int) -> None:
         self.interval = interval
         self.rows: list[dict[str, float]] = []
-        self._since = time.perf_counter()
-        self._apart = 0.0
+        self._since = now()
+        self._apart = np.zeros(2)
 
     def before_train(self, runner: Runner) -> None:
-        self._since = time.perf_counter()
+        self._since = now()
 
     def before_val(self, runner: Runner) -> None:
-        self._apart -= time.perf_counter()
+        self._apart -= now()
 
     def after_val(self, runner: Runner) -> None:
-        self._apart += time.perf_counter()
+        self._apart += now()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if (runner.iter + 1) % self.interval:
             return
-        seconds = time.perf_counter() - self._since - self._apart
+        seconds, of_processor = now() - self._since - self._apart
         processes = [os.getpid(), *children()]
         self.rows.append(
             dict(
@@ -80,11 +80,17 @@ class ResourceHook(Hook):
                 open_files=sum(len(os.listdir(f'/proc/{process}/fd')) for process in processes),
                 processes=len(processes),
                 iterations_per_second=self.interval / seconds,
+                processor_ms_per_iteration=1000 * of_processor / self.interval,
                 loss=float(outputs['loss'].detach()),
             )
         )
         print(self.rows[-1], file=sys.stderr, flush=True)
-        self._since, self._apart = time.perf_counter(), 0.0
+        self._since, self._apart = now(), np.zeros(2)
+
+
+def now() -> np.ndarray:
+    """Seconds of the clock, and of the processor for this process: other work on the machine hardly changes these."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def children() -> list[int]:
@@ -125,7 +131,7 @@ def slopes(rows: Sequence[dict[str, float]]) -> list[dict[str, Any]]:
     kept = rows[int(len(rows) * WARM_UP) :]
     thousands = [row['iteration'] / 1000 for row in kept]
     found = []
-    for name in ('megabytes', 'megabytes_of_workers', 'open_files', 'iterations_per_second'):
+    for name in sorted(rows[0].keys() - {'iteration', 'processes', 'loss'}):
         values = [row[name] for row in kept]
         part = max(1, len(values) // 10)
         found.append(
@@ -141,8 +147,12 @@ def slopes(rows: Sequence[dict[str, float]]) -> list[dict[str, Any]]:
 
 
 def plot(rows: Sequence[dict[str, float]], path: Path) -> None:
-    """Memory, open files and speed over the iterations."""
-    shown = dict(megabytes='MB, training process', open_files='open files', iterations_per_second='iterations a second')
+    """Memory, open files and time over the iterations."""
+    shown = dict(
+        megabytes='MB, training process',
+        open_files='open files',
+        processor_ms_per_iteration='ms of processor an iteration',
+    )
     figure, axes = plt.subplots(1, len(shown), figsize=(12, 3), layout='constrained')
     for axis, (name, label) in zip(axes, shown.items(), strict=True):
         axis.plot([row['iteration'] for row in rows], [row[name] for row in rows], linewidth=1)
