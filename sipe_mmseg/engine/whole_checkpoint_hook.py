@@ -32,7 +32,7 @@ class WholeFileBackend(LocalBackend):
             os.fsync(file.fileno())
 
 
-register_backend(_BACKEND, WholeFileBackend)
+register_backend(_BACKEND, WholeFileBackend, force=True)  # a reload of this module does it again
 
 
 @HOOKS.register_module()
