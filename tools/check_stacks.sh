@@ -4,14 +4,16 @@
 # environment, an installation, an import and `pytest -m "not slow"`.
 #
 #   [PYTHONS="python3.10 python3.11 python3.12 python3.13"] [TORCHES="oldest newest"] [BOUNDS_PYTHON=python3.10]
-#   [FULL_PYTHON=python3.11] [FORK_PYTHON=python3.11] [TESTS="tests/models tests/apis"] tools/check_stacks.sh FOLDER
+#   [FULL_PYTHON=python3.11] [FORK_PYTHON=python3.11] [TESTS="tests/models tests/apis"] [KEEP=] \
+#       tools/check_stacks.sh FOLDER
 #
-# FOLDER receives a copy of the sources, the environments (7 GB each; used again the next time), the logs and the
-# table, table.txt. What is set to nothing is left out; TESTS are all by default. Ends with 1 when anything failed.
+# FOLDER receives a copy of the sources, the environments (7 GB each; used again the next time, with KEEP= removed after
+# their tests), the logs and the table, table.txt. What is set to nothing is left out; TESTS are all by default. Ends with
+# 1 when anything failed.
 set -euo pipefail
 
 if [ $# -ne 1 ]; then
-    sed -n '2,11s/^# \{0,1\}//p' "$0"
+    sed -n '2,13s/^# \{0,1\}//p' "$0"
     exit 2
 fi
 mkdir -p "$1"
@@ -66,6 +68,7 @@ print(platform.python_version(), first('torch'), first('numpy'), first('mmcv-lit
 EOF
     ) "$seconds" "$imports" "$tests" >> "$table"
     cd "$folder"
+    [ -n "${KEEP-yes}" ] || rm -rf "$venv"
 }
 
 oldest=(torch==2.10.0 torchvision==0.25.0)
