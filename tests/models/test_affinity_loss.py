@@ -7,7 +7,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from sipe_mmseg.models.affinity_loss import affinity_loss
+from sipe_mmseg.models.affinity_loss import affinity_loss, mean_over_processes
 
 EPS = 1e-5
 UNKNOWN = 255
@@ -169,3 +169,13 @@ def test_maps_and_labels_on_different_grids() -> None:
 def test_a_radius_without_neighbours() -> None:
     with pytest.raises(ValueError, match='radius must be at least 2'):
         MODELS.build(dict(type='AffinityLoss', radius=1))
+
+
+def test_counts_are_the_mean_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_another_that_has_none(counts: Tensor, op: str) -> None:
+        counts.div_(dict(sum=1, mean=2)[op])
+
+    monkeypatch.setattr('sipe_mmseg.models.affinity_loss.all_reduce', with_another_that_has_none)
+    counts = torch.tensor([4.0, 6.0])
+    assert mean_over_processes(counts).tolist() == [2, 3]
+    assert counts.tolist() == [4, 6]

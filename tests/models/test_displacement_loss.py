@@ -117,3 +117,8 @@ def test_maps_and_labels_on_different_grids() -> None:
     displacement, labels = draw(1, 12, 20)
     with pytest.raises(ValueError, match='must be on the same grid'):
         displacement_loss(displacement[:, :, 1:], labels, 4, 3)
+
+
+def test_a_radius_without_neighbours() -> None:
+    with pytest.raises(ValueError, match='radius must be at least 2'):
+        MODELS.build(dict(type='DisplacementLoss', radius=1))
