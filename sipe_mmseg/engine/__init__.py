@@ -2,6 +2,7 @@
 
 from .avg_non_ignore_hook import AvgNonIgnoreHook
 from .bfloat16_optim_wrapper import Bfloat16OptimWrapper
+from .broadcast_buffers_hook import BroadcastBuffersHook
 from .channels_last_hook import ChannelsLastHook
 from .exact_poly_lr import ExactPolyLR
 from .finite_loss_hook import FiniteLossHook
@@ -18,6 +19,7 @@ from .work_dir_lock_hook import WorkDirLockHook
 __all__ = [
     'AvgNonIgnoreHook',
     'Bfloat16OptimWrapper',
+    'BroadcastBuffersHook',
     'ChannelsLastHook',
     'ExactPolyLR',
     'FiniteLossHook',
