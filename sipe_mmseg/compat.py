@@ -346,6 +346,11 @@ def _is_checkpoint(path: str) -> bool:
             return is_complete and all(member.compress_type == zipfile.ZIP_STORED for member in members)
     except Exception:  # zip files raise errors of every kind on broken bytes
         return False
+    return is_old_format(path)
+
+
+def is_old_format(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file begins as those do that ``torch.save`` wrote before torch 1.6."""
     with open(path, 'rb') as file:
         return file.read(len(_OLD_FORMAT_MAGIC)) == _OLD_FORMAT_MAGIC
 

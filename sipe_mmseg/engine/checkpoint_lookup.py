@@ -1,5 +1,6 @@
 """Which checkpoint of a work directory is the latest that is whole: the one place that everything asks."""
 
+import errno
 import logging
 import os
 import re
@@ -8,28 +9,42 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from ..compat import is_old_format, load_local_checkpoint
 from ..datasets.messages import short
 from .config_lookup import read_note
 
-_NUMBERED = re.compile(r'(?:epoch|iter)_\d+\.pth')  # not best_*.pth, from which no training can go on
+NOTE = 'last_checkpoint'
+_NUMBERED = r'(?:epoch|iter)_\d+\.pth'  # not best_*.pth, from which no training can go on
+_BLOCK = 1 << 20
 
 
-def find_checkpoint(work_dir: str | os.PathLike[str]) -> Path:
-    """The checkpoint that a work directory's ``last_checkpoint`` names; where the folder was moved, the one beside it.
+def find_checkpoint(
+    work_dir: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None, filename_tmpl: str | None = None
+) -> Path:
+    """The checkpoint that a work directory's ``last_checkpoint`` names: the one beside it, so that a copy has its own.
 
-    Where that is not there, or cut short by a full disk or a crash, it is the newest whole ``epoch_*.pth`` or
-    ``iter_*.pth``, and a warning says so.
+    Only where none of that name is beside it, it is the one at the path that is written there. Where that is missing
+    too, or cut short by a full disk or a crash, it is the newest whole ``epoch_*.pth`` or ``iter_*.pth``, and a warning
+    says so.
+
+    Args:
+        work_dir: The work directory.
+        folder: Where the training writes its checkpoints, if elsewhere.
+        filename_tmpl: How it names them, such as ``'epoch_{}.pth'``, if otherwise.
 
     Raises:
         FileNotFoundError: If there is no whole checkpoint; the message says what there is.
+        OSError: If one of them cannot be read.
     """
-    folder = Path(work_dir).expanduser()
-    named, wrong = _named(folder / 'last_checkpoint')
+    note = Path(work_dir).expanduser() / NOTE
+    folders = [note.parent] if folder is None else [Path(folder), note.parent]
+    named, wrong = _named(note, folders)
     if named is not None and not wrong:
         if is_whole(named):
             return named
         wrong = f'{named} is cut short or damaged'
-    for path in _newest_first(folder if named is None else named.parent):
+        folders.append(named.parent)
+    for path in _newest_first(folders, filename_tmpl):
         if path == named:
             continue
         if is_whole(path):
@@ -40,34 +55,54 @@ def find_checkpoint(work_dir: str | os.PathLike[str]) -> Path:
 
 
 def is_whole(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a complete checkpoint of today's ``torch.save``, a zip archive whose checksums are right.
+    """Whether a file is a complete checkpoint of ``torch.save``.
+
+    Today's format is a zip archive, whose checksums must be right. That of torch before 1.6 has none: it must load.
 
     Raises:
-        OSError: If it cannot be opened.
+        OSError: If it cannot be read, which says nothing of what is in it.
     """
     with open(path, 'rb') as file:
         try:
+            if is_old_format(path):
+                load_local_checkpoint(os.fspath(path), 'cpu')
+                return True
             with zipfile.ZipFile(file) as archive:
                 return archive.testzip() is None and any(name.endswith('/data.pkl') for name in archive.namelist())
-        except Exception:  # zipfile has no common error for what damage can do
-            return False
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, None):  # those are of offsets that damage has made
+                raise
+        except Exception:  # noqa: S110  # zipfile has no common error for what damage can do
+            pass
+        file.seek(0)
+        while file.read(_BLOCK):  # zipfile and torch hide an error of the disk behind their own
+            pass
+        return False
 
 
-def _named(note: Path) -> tuple[Path | None, str]:
+def _named(note: Path, folders: list[Path]) -> tuple[Path | None, str]:
     """The file that ``last_checkpoint`` names, and what is wrong with the note: one of the two, or both."""
     if not note.is_file():
-        return None, f'{note.parent}: has no last_checkpoint, which training writes with its first checkpoint'
+        return None, f'{note.parent}: has no {NOTE}, which training writes with its first checkpoint'
     try:
         named = Path(read_note(note))
     except ValueError as error:
         return None, str(error)
-    for path in (named, note.parent / named.name):
+    for path in [*(folder / named.name for folder in folders), named]:
         if os.path.isfile(path):  # which, unlike path.is_file(), takes names that are too long as well
             return path, ''
     return None, f'{note}: names {short(str(named))}, but there is no such file, nor {short(named.name)} beside it'
 
 
-def _newest_first(folder: Path) -> list[Path]:
+def is_numbered(name: str, filename_tmpl: str | None = None) -> bool:
+    """Whether a training that writes ``epoch_*.pth``, ``iter_*.pth`` or such names may have written a file."""
+    pattern = _NUMBERED
+    if filename_tmpl is not None:
+        pattern += '|' + r'\d+'.join(map(re.escape, re.split(r'\{.*?\}', filename_tmpl)))
+    return re.fullmatch(pattern, name) is not None
+
+
+def _newest_first(folders: list[Path], filename_tmpl: str | None) -> list[Path]:
     """By the time of writing: a number may be of a longer training that was in this folder before."""
-    numbered = [path for path in folder.glob('*.pth') if _NUMBERED.fullmatch(path.name)]
-    return sorted(numbered, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    found = {path for folder in folders for path in folder.glob('*') if is_numbered(path.name, filename_tmpl)}
+    return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)

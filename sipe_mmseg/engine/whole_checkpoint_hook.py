@@ -10,7 +10,9 @@ from mmengine.hooks import CheckpointHook
 from mmseg.registry import HOOKS
 
 from ..datasets.atomic_write import atomic_write, remove_leftovers
-from .checkpoint_lookup import find_checkpoint
+from ..datasets.image_files import first_few
+from .checkpoint_lookup import NOTE, find_checkpoint, is_numbered
+from .config_lookup import read_note
 
 _BACKEND = 'whole_files'
 
@@ -41,24 +43,92 @@ class WholeCheckpointHook(CheckpointHook):
 
     MMEngine 0.10.7 writes under the final name, and resumes from whatever ``last_checkpoint`` says, which may be
     nothing, or a file that a full disk has cut short. Here a checkpoint on a local disk appears complete or not at all,
-    and ``resume = True`` goes on from the one that :func:`~sipe_mmseg.engine.checkpoint_lookup.find_checkpoint` finds;
-    without a whole one the training begins anew. Arguments are those of ``CheckpointHook``.
+    and ``resume = True`` goes on from the one that :func:`~sipe_mmseg.engine.checkpoint_lookup.find_checkpoint` finds.
+    ``load_from`` is what to go on from where the work directory has no checkpoint, or if it names one of its own.
+    Training begins anew only where there is neither. Arguments are those of ``CheckpointHook``.
     """
 
     file_backend: Any
 
     def before_run(self, runner: Any) -> None:
-        """Decide what to resume from; MMEngine looks for it right after this."""
-        if not runner._resume or runner._load_from is not None:
+        """Decide what to resume from; MMEngine looks for it right after this.
+
+        Raises:
+            FileNotFoundError: If there are checkpoints and none is whole.
+            OSError: If one of them cannot be read.
+        """
+        if not runner._resume:
             return
-        found: list[str | None] = [None]
+        decided: list[Any] = [None]
         if is_main_process():
             try:
-                found = [str(find_checkpoint(runner.work_dir))]
-            except FileNotFoundError as error:
-                runner.logger.info(f'Nothing to resume from, training begins anew: {error}')
-        broadcast_object_list(found)
-        runner._load_from, runner._resume = found[0], found[0] is not None
+                decided = [self._resume_from(runner)]
+            except Exception as error:  # all processes raise it: none waits for the others
+                decided = [error]
+        broadcast_object_list(decided)
+        if isinstance(decided[0], Exception):
+            raise decided[0]
+        runner._load_from, runner._resume = decided[0], decided[0] is not None
+
+    def find(self, runner: Any) -> str:
+        """The checkpoint that ``--resume`` goes on from.
+
+        Raises:
+            FileNotFoundError: If there is none.
+            OSError: If one of them cannot be read.
+        """
+        if not self._is_local(runner):
+            return read_note(Path(runner.work_dir, NOTE))
+        return str(find_checkpoint(runner.work_dir, self._folder(runner), self.filename_tmpl))
+
+    def _resume_from(self, runner: Any) -> str | None:
+        """What to resume from; None to begin anew."""
+        folders = {Path(runner.work_dir).resolve(), self._folder(runner).resolve()}
+        there = [
+            path.name
+            for folder in folders
+            for path in folder.glob('*')
+            if path.name == NOTE or path.suffix == '.pth' or is_numbered(path.name, self.filename_tmpl)
+        ]
+        given: str | None = runner._load_from
+        if not there:
+            if given is None:
+                runner.logger.info(f'Nothing to resume from, training begins anew: {runner.work_dir} has no checkpoint')
+            else:
+                runner.logger.warning(
+                    f'{runner.work_dir} has no checkpoint: training goes on from {given}, with its optimizer and its '
+                    'epoch. To begin with nothing but its weights, leave out --resume'
+                )
+            return given
+        own = None if given is None else Path(given).expanduser().resolve()
+        if own is not None and own.parent in folders and is_numbered(own.name, self.filename_tmpl):
+            return given
+        try:
+            found = self.find(runner)
+        except FileNotFoundError as error:
+            if own is not None and own.parent in folders:
+                return given
+            raise FileNotFoundError(
+                f'{error} to go on from (--cfg-options load_from=FILE, of this folder), or begin anew: move away what '
+                f'is there, {first_few(sorted(there))}, or name another --work-dir'
+            ) from None
+        if given is not None:
+            runner.logger.warning(f'Going on from {found}: load_from={given} counts for the first start only')
+        return found
+
+    def _is_local(self, runner: Any) -> bool:
+        backend = getattr(self, 'file_backend', None)
+        if backend is None:
+            backend = get_file_backend(self.out_dir or runner.work_dir, backend_args=self.backend_args)
+        return type(backend) in (LocalBackend, WholeFileBackend)
+
+    def _folder(self, runner: Any) -> Path:
+        """Where checkpoints are: ``before_train`` of MMEngine makes ``out_dir`` this folder."""
+        if self.out_dir is None or self.out_dir == runner.work_dir:
+            return Path(runner.work_dir)
+        if hasattr(self, 'file_backend'):
+            return Path(self.out_dir)
+        return Path(self.out_dir, Path(runner.work_dir).name)
 
     def before_train(self, runner: Any) -> None:
         """Choose where checkpoints go, as MMEngine does."""

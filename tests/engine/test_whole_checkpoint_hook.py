@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,7 +31,9 @@ class Line(BaseModel):
         return {'loss': (self.layer(x) - y).square().mean()}
 
 
-def train(work_dir: Path, resume: bool = False, **hook: Any) -> str:
+def train(
+    work_dir: Path, resume: bool = False, load_from: Path | None = None, epochs: int = EPOCHS, **hook: Any
+) -> str:
     """Train for four epochs as the shipped configs do; returns what is logged."""
     runtime = Config.fromfile(shipped_configs() / '_base_/default_runtime.py')
     checkpoint = dict(runtime.default_hooks.checkpoint, **hook)
@@ -45,13 +48,14 @@ def train(work_dir: Path, resume: bool = False, **hook: Any) -> str:
             sampler=dict(type='DefaultSampler', shuffle=True),
             collate_fn=dict(type='default_collate'),
         ),
-        train_cfg=dict(by_epoch=True, max_epochs=EPOCHS),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
         default_hooks=dict(checkpoint=checkpoint),
         randomness=dict(seed=0),
         default_scope='mmseg',
         resume=resume,
-        experiment_name=f'{work_dir.name}_{len(list(work_dir.glob("*/")))}',
+        load_from=None if load_from is None else str(load_from),
+        experiment_name=f'{work_dir.parent.name}_{work_dir.name}_{time.monotonic_ns()}',
     )
     try:
         runner.train()
@@ -131,25 +135,91 @@ def test_resume_takes_the_newest_whole_one(damage: str, undisturbed: Path, tmp_p
     assert names(tmp_path) == names(undisturbed)
 
 
-@pytest.mark.parametrize('content', [None, b'', b'PK'])
-def test_with_nothing_whole_training_begins_anew(content: bytes | None, undisturbed: Path, tmp_path: Path) -> None:
-    if content is not None:
-        (tmp_path / 'epoch_1.pth').write_bytes(content)
-        (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
+def test_with_nothing_there_training_begins_anew(undisturbed: Path, tmp_path: Path) -> None:
+    (tmp_path / '.epoch_1.pth.999999999.tmp').write_bytes(b'PK')  # killed while it was written
     log = train(tmp_path, resume=True)
     assert 'training begins anew' in log and 'resumed epoch' not in log
-    assert (f'{tmp_path}/epoch_1.pth is cut short or damaged' in log) == (content is not None)
     assert torch.equal(weight(tmp_path / 'epoch_4.pth'), weight(undisturbed / 'epoch_4.pth'))
 
 
-def test_a_named_checkpoint_is_left_to_mmengine() -> None:
-    """``load_from`` with ``resume`` is a person's own choice."""
+@pytest.mark.parametrize('name', ['epoch_1.pth', 'best_mIoU_epoch_1.pth', 'ckpt_1.pth', 'step_1.ckpt'])
+def test_training_does_not_begin_anew_over_what_is_damaged(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b'PK')
+    with pytest.raises(FileNotFoundError, match='to go on from') as error:
+        train(tmp_path, resume=True, filename_tmpl='step_{}.ckpt')
+    assert f'--cfg-options load_from=FILE, of this folder), or begin anew: move away what is there, {name}' in str(
+        error.value
+    )
+    assert len(list(tmp_path.glob('*_1.*'))) == 1 and not (tmp_path / 'last_checkpoint').exists()
+    assert (tmp_path / name).read_bytes() == b'PK'
 
-    class Named:
-        _resume, _load_from = True, 'mine.pth'
 
-    whole_checkpoint_hook.WholeCheckpointHook().before_run(Named)
-    assert (Named._resume, Named._load_from) == (True, 'mine.pth')
+def test_training_does_not_begin_anew_where_a_note_is_left(tmp_path: Path) -> None:
+    (tmp_path / 'last_checkpoint').write_text('/elsewhere/epoch_1.pth')
+    with pytest.raises(FileNotFoundError, match=r'nor epoch_1\.pth beside it: .* move away what is there, last_checkp'):
+        train(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize('out_dir', [None, 'big disk'])
+@pytest.mark.parametrize('damage', ['cut short', 'empty note'])
+def test_checkpoints_of_other_names_and_places_are_found(out_dir: str | None, damage: str, tmp_path: Path) -> None:
+    work_dir = tmp_path / 'run'
+    place = work_dir if out_dir is None else tmp_path / out_dir / 'run'
+    settings = dict(filename_tmpl='ckpt_{}.pth', out_dir=None if out_dir is None else str(tmp_path / out_dir))
+    train(work_dir, epochs=3, **settings)
+    assert names(place) == ['ckpt_2.pth', 'ckpt_3.pth']
+    if damage == 'cut short':
+        os.truncate(place / 'ckpt_3.pth', 1000)
+    else:
+        (work_dir / 'last_checkpoint').write_text('')
+    log = train(work_dir, resume=True, **settings)
+    assert f'resumed epoch: {2 if damage == "cut short" else 3}' in log
+    assert names(place) == ['ckpt_3.pth', 'ckpt_4.pth']
+
+
+def test_load_from_counts_for_the_first_start_only(undisturbed: Path, tmp_path: Path) -> None:
+    """A fine-tuning that is stopped goes on with ``--resume`` from its own checkpoints, as its last line says."""
+    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
+    pretrained = undisturbed / 'epoch_3.pth'
+    train(whole, load_from=pretrained)
+    train(stopped, load_from=pretrained, epochs=2)
+    log = train(stopped, load_from=pretrained, resume=True)
+    assert 'resumed epoch: 2' in log
+    assert f'Going on from {stopped}/epoch_2.pth: load_from={pretrained} counts for the first start only' in log
+    assert torch.equal(weight(stopped / 'epoch_4.pth'), weight(whole / 'epoch_4.pth'))
+
+
+def test_load_from_is_resumed_where_there_is_nothing_else(undisturbed: Path, tmp_path: Path) -> None:
+    log = train(tmp_path, load_from=undisturbed / 'epoch_3.pth', resume=True)
+    assert 'resumed epoch: 3' in log and f'training goes on from {undisturbed}/epoch_3.pth, with its optimizer' in log
+
+
+def test_a_checkpoint_of_this_work_directory_may_be_named(undisturbed: Path, tmp_path: Path) -> None:
+    for path in undisturbed.glob('*.pth'):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / 'last_checkpoint').write_text('epoch_4.pth')
+    log = train(tmp_path, load_from=tmp_path / 'epoch_3.pth', resume=True)
+    assert 'resumed epoch: 3' in log
+    for path in undisturbed.glob('*.pth'):
+        os.truncate(tmp_path / path.name, 1000)
+    (tmp_path / 'mine.pth').write_bytes((undisturbed / 'epoch_4.pth').read_bytes())
+    assert 'resumed epoch: 4' in train(tmp_path, load_from=tmp_path / 'mine.pth', resume=True)
+    with pytest.raises(FileNotFoundError, match='name the checkpoint'):
+        train(tmp_path, load_from=undisturbed / 'epoch_3.pth', resume=True)
+
+
+def test_all_processes_hear_of_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one looks, and the others must not wait for it in vain."""
+    (tmp_path / 'epoch_1.pth').touch()
+    sent: list[Any] = []
+    monkeypatch.setattr(whole_checkpoint_hook, 'broadcast_object_list', lambda decided: sent.extend(decided))
+    with pytest.raises(FileNotFoundError):
+        train(tmp_path, resume=True)
+    assert type(sent[0]) is FileNotFoundError
+    monkeypatch.setattr(whole_checkpoint_hook, 'is_main_process', lambda: False)
+    monkeypatch.setattr(whole_checkpoint_hook, 'broadcast_object_list', lambda decided: decided.__setitem__(0, sent[0]))
+    with pytest.raises(FileNotFoundError):
+        train(tmp_path, resume=True)
 
 
 class Elsewhere(LocalBackend):
@@ -165,6 +235,11 @@ register_backend('elsewhere', Elsewhere, force=True)
 
 
 def test_what_is_no_local_folder_is_left_to_mmengine(tmp_path: Path) -> None:
-    train(tmp_path, backend_args=dict(backend='elsewhere'))
+    train(tmp_path, epochs=3, backend_args=dict(backend='elsewhere'))
+    with pytest.raises(FileNotFoundError, match=r'/epoch_3\.pth'):  # named by the note, for MMEngine to load
+        train(tmp_path, resume=True, backend_args=dict(backend='elsewhere'))
+    (tmp_path / 'last_checkpoint').unlink()
+    Elsewhere.stored.clear()
+    train(tmp_path, resume=True, backend_args=dict(backend='elsewhere'))
     assert Elsewhere.stored == [f'epoch_{number}.pth' for number in range(1, EPOCHS + 1)]
     assert names(tmp_path) == []
