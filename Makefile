@@ -12,22 +12,25 @@
 PYTHON ?= python3
 VENV ?= .venv
 # The versions to install, a file for each Python; tools/lock_versions.sh writes them.
-LOCK ?= .ci/lock/python$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null).txt
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+LOCK ?= .ci/lock/python$(VERSION).txt
 
 RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check $(if $(LOCK),--constraint $(LOCK))
-# Written when the installation is complete; holds the seconds it took.
-STAMP := $(VENV)/installed
+# Written when the installation is complete; holds the seconds it took. Another Python, or no lock, begins anew.
+STAMP := $(VENV)/installed-$(VERSION)$(if $(LOCK),,-newest)
 # The same for what the tests need and the demo does not: the dense CRF, which has to be compiled, and pytorch-grad-cam.
-TEST_STAMP := $(VENV)/installed-tests
+TEST_STAMP := $(STAMP)-tests
 
-.PHONY: demo test test-all coverage mutation lint
+.PHONY: demo test test-all coverage mutation lint install-tests
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
 	@start=$$(date +%s) && \
 	$(RUN) tools/demo.py && \
 	echo "The demo took $$(( $$(date +%s) - start )) s; the installation before it took $$(cat $(STAMP)) s."
+
+install-tests: $(TEST_STAMP)
 
 test: $(TEST_STAMP)
 	$(RUN) -m pytest -m "not slow"
@@ -62,7 +65,7 @@ export CHECK_PYTHON
 $(STAMP): pyproject.toml $(wildcard $(LOCK))
 	@$(PYTHON) -c "$$CHECK_PYTHON"
 	@start=$$(date +%s) && \
-	$(PYTHON) -m venv $(VENV) && \
+	$(PYTHON) -m venv $(if $(filter-out $(STAMP) $(TEST_STAMP),$(wildcard $(VENV)/installed*)),--clear) $(VENV) && \
 	$(INSTALL) --editable '.[lite,dev]' && \
 	echo "$$(( $$(date +%s) - start ))" > $@ && \
 	echo "The installation into $(VENV) took $$(cat $@) s."

@@ -82,7 +82,8 @@ for python in ${PYTHONS-python3.10 python3.11 python3.12 python3.13}; do
 done
 if [ -n "${BOUNDS_PYTHON-python3.10}" ]; then
     # Every >= of pyproject.toml as ==.
-    mapfile -t bounds < <(sed -n "/^dependencies = \\[/,/^\\]/s/^ *'\\([^']*\\)>=\\([^']*\\)',/\\1==\\2/p" pyproject.toml)
+    mapfile -t bounds < <(sed -n "/^dependencies = \\[/,/^\\]/s/^ *'\\([^']*\\)>=\\([^']*\\)',/\\1==\\2/p" "$sources/pyproject.toml")
+    [ "${#bounds[@]}" -gt 0 ] || { echo 'pyproject.toml has no lower bounds'; exit 1; }
     check bounds "${BOUNDS_PYTHON-python3.10}" "$sources[lite,crf]" "${bounds[@]}"
 fi
 if [ -n "${FULL_PYTHON-python3.11}" ]; then

@@ -19,9 +19,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-python3}
 lock=.ci/lock/python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
 rm -rf "$folder/.venv"
-make PYTHON="$python" VENV="$folder/.venv" LOCK= "$folder/.venv/installed-tests"
+make PYTHON="$python" VENV="$folder/.venv" LOCK= install-tests
 
-"$folder/.venv/bin/python" -m pip freeze --exclude-editable | LC_ALL=C sort --ignore-case > "$folder/versions.txt"
+"$folder/.venv/bin/python" -m pip freeze --all --exclude-editable --exclude pip | LC_ALL=C sort --ignore-case > "$folder/versions.txt"
 if diff "$lock" "$folder/versions.txt" > "$folder/versions.diff"; then
     echo "Nothing is newer than in $lock."
 else

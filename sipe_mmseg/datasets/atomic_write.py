@@ -1,6 +1,7 @@
 """Files and folders that appear complete or not at all."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _TEMPORARY_NAME = re.compile(r'\..+\.(\d+)\.tmp')
+_LONGEST_NAME = 200  # in bytes; of 255 that a file system allows
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _GOES_ON = 'the same command goes on with the rest'
 _NOT_ALLOWED = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -22,7 +24,7 @@ def atomic_write(path: str | os.PathLike[str], way_on: str = _GOES_ON) -> Iterat
     """Hand out a hidden name next to ``path``, and rename what was written there at the end.
 
     Whoever reads ``path`` finds the whole new file or what was there before. After an error nothing is left; after a
-    killed process a hidden file is, which :func:`remove_leftovers` takes away.
+    killed process a hidden file is, which :func:`remove_leftovers` and :func:`remove_leftovers_of` take away.
 
     Args:
         path: File or folder to write; the folder around it is made. A folder takes the place of an empty one only.
@@ -35,9 +37,10 @@ def atomic_write(path: str | os.PathLike[str], way_on: str = _GOES_ON) -> Iterat
         OSError: If writing fails; where no space is left or nothing may be written, the message says what to do.
     """
     target = Path(path).absolute()
-    temporary = target.with_name(f'.{target.name}.{os.getpid()}.tmp')
+    temporary = target.with_name(f'{_hidden(target.name)}{os.getpid()}.tmp')
     with clear_write_errors(target, way_on):
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)  # of a killed process that had the same number
         try:
             yield temporary
             os.replace(temporary, target)
@@ -104,9 +107,28 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """
     for place, subfolders, names in os.walk(folder):
         for name in subfolders + names:
-            match = _TEMPORARY_NAME.fullmatch(name)
-            if match and (int(match[1]) == os.getpid() or not _is_alive(int(match[1]))):
+            if _is_leftover(name):
                 _remove(Path(place, name))
+
+
+def remove_leftovers_of(path: str | os.PathLike[str]) -> None:
+    """Remove what killed processes of this machine left half written of one file or folder."""
+    target = Path(path).absolute()
+    start = _hidden(target.name)
+    for name in os.listdir(target.parent) if target.parent.is_dir() else ():
+        if name.startswith(start) and _is_leftover(name):
+            _remove(target.with_name(name))
+
+
+def _hidden(name: str) -> str:
+    """The start of a temporary name; that of a long name is a digest, to be no longer than a name may be."""
+    encoded = os.fsencode(name)
+    return f'.{name}.' if len(encoded) <= _LONGEST_NAME else f'.{hashlib.sha256(encoded).hexdigest()}.'
+
+
+def _is_leftover(name: str) -> bool:
+    match = _TEMPORARY_NAME.fullmatch(name)
+    return match is not None and (int(match[1]) == os.getpid() or not _is_alive(int(match[1])))
 
 
 def _is_alive(process: int) -> bool:

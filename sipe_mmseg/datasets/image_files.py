@@ -109,7 +109,7 @@ def list_files(root: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[
 
     Returns:
         Paths relative to ``root``, with ``/`` as separator, sorted. Hidden files and folders are left out, and so are
-        links to a folder that they lie in.
+        links to a folder that they lie in, or that was come through on the way to them.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -120,7 +120,9 @@ def list_files(root: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[
     suffixes = tuple(suffix.lower() for suffix in suffixes)
     paths = []
     for folder, subfolders, names in os.walk(root, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith('.') and not _leads_back(folder, name)]
+        subfolders[:] = [
+            name for name in subfolders if not name.startswith('.') and not _leads_back(root, folder, name)
+        ]
         relative = os.path.relpath(folder, root).replace(os.sep, '/')
         prefix = '' if relative == '.' else f'{relative}/'
         paths += [prefix + name for name in names if name.lower().endswith(suffixes) and not name.startswith('.')]
@@ -401,10 +403,14 @@ def _is_turned(image: Image.Image) -> bool:
     return isinstance(orientation, int) and 4 < orientation <= 8
 
 
-def _leads_back(folder: str, name: str) -> bool:
-    """Whether a folder's entry is a link to that folder or one around it: who follows it goes in circles."""
+def _leads_back(root: str, folder: str, name: str) -> bool:
+    """Whether a folder's entry is a link to one of the folders on the way to it: who follows it goes in circles."""
     path = os.path.join(folder, name)
-    return os.path.islink(path) and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(path))
+    if not os.path.islink(path):
+        return False
+    target, parts = os.path.realpath(path), Path(os.path.relpath(folder, root)).parts
+    way = [os.path.join(root, *parts[:length]) for length in range(len(parts) + 1)]
+    return any(Path(os.path.realpath(place)).is_relative_to(target) for place in way)
 
 
 def _ends_properly(file: BinaryIO, image_format: str | None) -> bool:

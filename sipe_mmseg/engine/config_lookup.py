@@ -2,11 +2,13 @@
 
 import difflib
 import os
+import re
 from pathlib import Path
 
 from ..datasets.messages import shown
 
 _NOTE_LENGTH = 4096  # the longest path of Linux
+_CONTROL = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029]')
 _PACKAGE = Path(__file__).parents[1]
 _MARKS = {'configs': 'sipe', 'tools': 'generate_labels.py'}  # what tells our folder from others of that name, mmseg's
 
@@ -84,7 +86,7 @@ def read_note(path: str | os.PathLike[str]) -> str:
     with open(path, 'rb') as file:
         content = file.read(_NOTE_LENGTH + 1)
     text = content.decode('utf-8', 'replace').strip()
-    if not text.isprintable() or not text or '\ufffd' in text or len(content) > _NOTE_LENGTH:
+    if not text or _CONTROL.search(text) or '\ufffd' in text or len(content) > _NOTE_LENGTH:
         raise ValueError(f'{path}: holds {shown(text)}; it should hold one line of text, such as the path of a file')
     return text
 

@@ -1,13 +1,14 @@
 """Files that are whole or not there, whatever happens to the process or the disk."""
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from sipe_mmseg.datasets.atomic_write import atomic_write, remove_leftovers
+from sipe_mmseg.datasets.atomic_write import atomic_write, remove_leftovers, remove_leftovers_of
 
 
 def names(folder: Path) -> list[str]:
@@ -95,3 +96,27 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
         assert names(tmp_path) == [f'.a.png.{writer.pid}.tmp']
     remove_leftovers(tmp_path)
     assert names(tmp_path) == []
+
+
+def test_a_folder_left_by_a_process_of_the_same_number_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / f'.out.{os.getpid()}.tmp' / 'old').mkdir(parents=True)
+    with atomic_write(tmp_path / 'out') as temporary:
+        temporary.mkdir()
+    assert not list((tmp_path / 'out').iterdir())
+
+
+def test_leftovers_of_one_folder_alone(tmp_path: Path) -> None:
+    (tmp_path / '.out.999999999.tmp').mkdir()
+    (tmp_path / '.other.999999999.tmp').mkdir()
+    (tmp_path / '.out.1.tmp').mkdir()  # of a process that lives
+    remove_leftovers_of(tmp_path / 'out')
+    remove_leftovers_of(tmp_path / 'nowhere' / 'out')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['.other.999999999.tmp', '.out.1.tmp']
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    names = ['a' * 251 + '.txt', 'b' * 251 + '.txt']
+    with atomic_write(tmp_path / names[0]) as first, atomic_write(tmp_path / names[1]) as second:
+        first.write_text('a')
+        second.write_text('b')
+    assert [(tmp_path / name).read_text() for name in names] == ['a', 'b']

@@ -352,6 +352,13 @@ class TestLinks:
         (tmp_path / 'c').symlink_to(tmp_path / 'a/b')  # the same pictures by another way are no circle
         assert list_files(tmp_path, ('.jpg',)) == ['a/b/1.jpg', 'c/1.jpg']
 
+    def test_folders_linked_to_each_other_end(self, tmp_path: Path) -> None:
+        for here, there in ('ab', 'ba'):
+            (tmp_path / here).mkdir()
+            (tmp_path / here / f'{here}.jpg').touch()
+            (tmp_path / here / 'other').symlink_to(tmp_path / there)
+        assert list_files(tmp_path, ('.jpg',)) == ['a/a.jpg', 'a/other/b.jpg', 'b/b.jpg', 'b/other/a.jpg']
+
     def test_results_are_not_written_through_a_link(self, tmp_path: Path) -> None:
         out, elsewhere = tmp_path / 'out', tmp_path / 'elsewhere'
         out.mkdir()
