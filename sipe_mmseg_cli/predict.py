@@ -14,6 +14,7 @@ at the end, and the exit code is 1.
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from .arguments import add_config_changes, add_device, command_parser, find_model, positive, read_config
@@ -24,7 +25,9 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     parser = command_parser(prog, __doc__)
     parser.add_argument('model', help='work directory, config file or name of a shipped config')
     parser.add_argument('inputs', nargs='+', metavar='input', help='pictures, folders of them, or URLs')
-    parser.add_argument('--weights', metavar='FILE', help='checkpoint (default: the last one of a work directory)')
+    parser.add_argument(
+        '--weights', metavar='FILE', help='checkpoint, or work directory for its last one (default: that of the model)'
+    )
     given = parser.add_mutually_exclusive_group()
     given.add_argument('--labels', metavar='FILE', help='JSON or CSV file that says which classes are in which picture')
     given.add_argument('--classes', nargs='+', metavar='NAME', help='the classes that are in every one of the pictures')
@@ -56,6 +59,11 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
 def main(words: Sequence[str], prog: str) -> int:
     """Predict the pictures one after the other."""
     args = parse_args(words, prog)
+    if args.out_dir:
+        from sipe_mmseg.datasets.atomic_write import check_writable_folder
+
+        for name in (args.img_out_dir, args.pred_out_dir):
+            check_writable_folder(Path(args.out_dir, name))
     path, checkpoint = find_model(args.model, args.weights)
     config = read_config(path, args.cfg_options)
     if args.score_threshold is not None:

@@ -27,7 +27,7 @@ from PIL import Image
 from rich.progress import track
 from torch import nn
 
-from ..datasets.atomic_write import atomic_write
+from ..datasets.atomic_write import atomic_write, check_writable_folder
 from ..datasets.equal_size_batches import equal_size_batches
 from ..datasets.image_files import MIN_SIDE, SHOWN_PROBLEMS, image_size, sample_problem, size_problem
 from ..datasets.label_files import write_label_png
@@ -69,7 +69,8 @@ class SIPEInferencer(BaseInferencer):
         model: Config file, work directory (its config, and by default its last checkpoint), name of a shipped config,
             config object; or a SIPESegmentor with its config as ``cfg``, which is used as and where it is: modes of its
             modules (training, evaluation), parameters and hooks are after every call what they were before.
-        weights: Checkpoint; not for a work directory that has a ``last_checkpoint``, nor for a model object.
+        weights: Checkpoint, or work directory with one; not for a work directory that has a ``last_checkpoint``, nor
+            for a model object.
         device: Where to run, such as ``'cuda:1'``; by default on the GPU, if there is one.
         max_pixels: Width times height of the largest image to predict; 50 million by default, whose maps of two
             classes take 1 GB.
@@ -114,7 +115,7 @@ class SIPEInferencer(BaseInferencer):
             config = model
         elif isinstance(model, str | os.PathLike):
             if weights is None and Path(model).expanduser().is_dir():
-                weights = find_checkpoint(model)
+                weights = model
             config = Config.fromfile(find_config(model))
         else:
             raise TypeError(
@@ -123,6 +124,8 @@ class SIPEInferencer(BaseInferencer):
             )
         if self._given_model is None and weights is None:
             raise ValueError(f'{_name(config)}: needs a checkpoint; random weights find nothing')
+        if weights is not None and Path(weights).expanduser().is_dir():
+            weights = find_checkpoint(weights)
         super().__init__(
             model=config,
             weights=None if weights is None else os.fspath(weights),
@@ -267,6 +270,9 @@ class SIPEInferencer(BaseInferencer):
         sources = image_sources(images, labels, self.classes, self.num_arrays)
         self.num_arrays += sum(not isinstance(image, str) for image in images)
         folders = {name: Path(out_dir, name) if out_dir else None for name in (img_out_dir, pred_out_dir)}
+        for folder in folders.values():
+            if folder is not None:
+                check_writable_folder(folder)
 
         with evaluating(self.model):
             for batch in self.preprocess(sources, batch_size, tta=tta, channel_order=channel_order, failed=failed):

@@ -306,6 +306,13 @@ def test_writes_pictures_and_label_maps(
         inferencer(pixels, batch_size=0)
 
 
+def test_a_file_in_the_place_of_a_folder(inferencer: SIPEInferencer, photo: str, tmp_path: Path) -> None:
+    (tmp_path / 'vis').touch()
+    with pytest.raises(NotADirectoryError, match='vis is a file; name a folder'):
+        inferencer(photo, out_dir=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ['vis']
+
+
 def test_returns_samples_and_pictures(inferencer: SIPEInferencer, photo: str) -> None:
     results = inferencer([photo, 'nowhere.jpg', photo], return_datasamples=True, return_vis=True, labels=[[1], [2], []])
     assert [type(sample) for sample in results['predictions']] == [SegDataSample, SegDataSample]
@@ -416,6 +423,7 @@ def test_config_file_work_directory_and_config_are_one_model(
         built = SIPEInferencer(model, str(checkpoint), 'cpu', show_progress=False)
         assert not built.model.training
         assert_same_maps(only(built(photo, tta=False)), expected)
+    assert_same_maps(only(SIPEInferencer(config, home / 'run', 'cpu', show_progress=False)(photo, tta=False)), expected)
     assert built.model.dataset_meta['classes'] == CLASSES
 
 

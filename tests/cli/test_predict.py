@@ -126,6 +126,13 @@ def test_mistakes(home: Path, tmp_path: Path, run: Callable) -> None:
     assert main(['predict', str(CONFIG), str(photo)]) == 1
 
 
+def test_weights_may_be_a_work_directory(home: Path, run: Callable) -> None:
+    photo = home / 'photos/train_0000.jpg'
+    assert run(photo, '--no-tta', '--weights', home / 'run')[:2] == run(photo, '--no-tta')[:2]
+    code, _, error = run(photo, '--weights', home / 'photos')
+    assert code == 1 and 'photos: has no last_checkpoint' in error
+
+
 def test_threshold_decides_what_the_classifier_says(home: Path, run: Callable) -> None:
     photo = home / 'photos/train_0000.jpg'
     assert run(photo, '--no-tta', '--score-threshold', '0')[1][0].count(',') == 4  # all five classes
