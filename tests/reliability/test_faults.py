@@ -534,7 +534,7 @@ def test_a_folder_that_could_only_be_a_file(tmp_path: Path) -> None:
         ['labels', 'shapes', 'file', '--out', 'new', '--cams', 'file'],
         ['refine', 'ir', 'shapes', 'cams', '--out', 'file'],
         ['overlays', 'shapes', 'file', '--out', 'file'],
-        ['compare', 'shapes', 'file', '--out', 'file'],
+        ['compare', 'shapes', 'file', '--out', 'file', '--methods', 'GradCAM'],
     ],
 )
 def test_a_file_in_the_place_of_a_folder_is_noticed_before_the_work(
