@@ -40,7 +40,7 @@ from ..models import SIPESegmentor
 from ..models.prototypes import resize_bilinear
 from ..models.sipe_segmentor import resize_classes
 from ..visualization import prediction_panel
-from .image_source import Given, ImageSource, Labels, given_images, image_sources, left_out_line
+from .image_source import Given, ImageSource, Labels, given_images, image_sources, left_out_line, unmatched_line
 from .prediction import Predictions, to_prediction
 
 WORKING_PIXELS = 2048 * 2048
@@ -180,9 +180,10 @@ class SIPEInferencer(BaseInferencer):
                 :func:`~sipe_mmseg.visualization.prediction_panel`.
             pred_out_dir: Folder in it for label maps ``<name>.png``, whose pixels are class indices.
             labels: The image-level labels, as names or class indices (1 to K): a list for each input, or a dict from
-                path, file name or file name without suffix to lists; for one input its own list will do. None in the
-                place of a list, or no entry in the dict, leaves it to the classifier what is in the image, an empty
-                list says that there is nothing but background.
+                path, file name, or path from any folder on, each with or without suffix, to lists; for one input its
+                own list will do. None in the place of a list, or no entry in the dict, leaves it to the classifier
+                what is in the image, an empty list says that there is nothing but background. Keys that mean no input
+                are named in the log, if inputs have no labels.
             channel_order: Order of the channels of arrays, ``'bgr'`` (as OpenCV and all of mmseg have it) or ``'rgb'``
                 (as PIL has it). Files are read in the right order in any case.
             tta: Whether to fuse several scales and the mirror. None does so if the config has ``tta_model`` and
@@ -196,7 +197,7 @@ class SIPEInferencer(BaseInferencer):
         Raises:
             FileNotFoundError: If a folder has no images.
             TypeError: If ``labels`` has a wrong form.
-            ValueError: If an argument has a wrong value, or a label is no class.
+            ValueError: If an argument has a wrong value, a label is no class, or a key means several images.
         """
         failed: dict[str, str] = {}
         given = given_images(inputs)
@@ -217,7 +218,7 @@ class SIPEInferencer(BaseInferencer):
                 tta=tta,
             )
         )
-        _log_summary(len(done), given, failed)
+        _log_summary(len(done), given, failed, unmatched_line(labels, given.images))
         done.sort(key=lambda row: row[0])
         pictures = [picture for row in done for picture in row[2]]
         return Predictions([row[1] for row in done], pictures, failed, given.left_out)
@@ -268,6 +269,9 @@ class SIPEInferencer(BaseInferencer):
         tta = self.tta_model is not None if tta is None else tta
         images = given_images(inputs).images
         sources = image_sources(images, labels, self.classes, self.num_arrays)
+        unmatched = unmatched_line(labels, images)
+        if unmatched:
+            print_log(unmatched, 'current', level=logging.WARNING)
         self.num_arrays += sum(not isinstance(image, str) for image in images)
         folders = {name: Path(out_dir, name) if out_dir else None for name in (img_out_dir, pred_out_dir)}
         for folder in folders.values():
@@ -401,7 +405,8 @@ class SIPEInferencer(BaseInferencer):
         predictions: list[Any] = list(preds)
         if not return_datasample:
             predictions = [
-                to_prediction(sample, source.name, self.classes) for source, sample in zip(sources, preds, strict=True)
+                to_prediction(sample, source.name, self.classes, self.model.score_threshold)
+                for source, sample in zip(sources, preds, strict=True)
             ]
         return dict(predictions=predictions, visualization=list(visualization))
 
@@ -614,7 +619,7 @@ def _out_of_memory(source: ImageSource, image: ByteImage) -> str:
     )
 
 
-def _log_summary(done: int, given: Given, failed: dict[str, str]) -> None:
+def _log_summary(done: int, given: Given, failed: dict[str, str], unmatched: str) -> None:
     total = len(given.images)
     lines = [f'{done} of {total} images predicted' + (f', {total - done} failed:' if failed else '')]
     lines += list(failed.values())[:SHOWN_PROBLEMS]
@@ -622,4 +627,6 @@ def _log_summary(done: int, given: Given, failed: dict[str, str]) -> None:
         lines.append(f'... and {len(failed) - SHOWN_PROBLEMS} more, all of them in .failed of the result')
     if given.left_out:
         lines.append(left_out_line(given.left_out))
-    print_log('\n  '.join(lines), 'current', level=logging.WARNING if failed else logging.INFO)
+    if unmatched:
+        lines.append(unmatched)
+    print_log('\n  '.join(lines), 'current', level=logging.WARNING if failed or unmatched else logging.INFO)
