@@ -71,7 +71,7 @@ def require_torch() -> None:
 
 
 def require_mmcv() -> None:
-    """Say which extra to install where MMCV is missing.
+    """Say which package to install where MMCV is missing.
 
     pip cannot express "one of two packages", so neither can be a plain dependency. Needless once MMSegmentation itself
     depends on an MMCV that installs without compiling (neither 1.2.2 nor onedl-mmsegmentation 1.4.2 does).
@@ -81,10 +81,10 @@ def require_mmcv() -> None:
     """
     if importlib.util.find_spec('mmcv') is None:
         raise ImportError(
-            'sipe_mmseg needs MMCV, and it is not installed. Install one of the two extras, never both:\n'
-            '  pip install "sipe-mmseg[lite]"   mmcv-lite 2.1.0: pure Python, seconds; enough for SIPE and DeepLab\n'
-            '  pip install "sipe-mmseg[full]"   mmcv 2.1.0: with compiled operators, for models that use them; built '
-            'from source in minutes, with "setuptools<82" and the option --no-build-isolation'
+            'sipe_mmseg needs MMCV, and it is not installed. Install one of its two packages, never both:\n'
+            '  pip install mmcv-lite==2.1.0                    pure Python, seconds; enough for SIPE and DeepLab\n'
+            '  pip install --no-build-isolation mmcv==2.1.0    with compiled operators, for models that use them; '
+            'built from source in minutes, after pip install "setuptools<82"'
         )
 
 
@@ -117,7 +117,8 @@ class _OpsPlaceholder(types.ModuleType):
         def missing_operator(*args: Any, **kwargs: Any) -> NoReturn:
             raise ImportError(
                 f'the compiled operator {name!r} of MMCV was called, but mmcv-lite, which has none, is installed. '
-                'Replace it by the full MMCV: pip uninstall mmcv-lite, then pip install "sipe-mmseg[full]"'
+                'Replace it by the full MMCV: pip uninstall mmcv-lite, then pip install "setuptools<82", then '
+                'pip install --no-build-isolation mmcv==2.1.0'
             )
 
         missing_operator.__name__ = name

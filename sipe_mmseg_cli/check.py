@@ -86,7 +86,8 @@ def look_over_pictures(
     root: str, labels: str | None, min_side: int | None = None, decode: bool | None = None
 ) -> Iterator[Finding]:
     """A folder of pictures and, if there is one, the label file."""
-    from sipe_mmseg.datasets.image_files import MIN_SIDE, ImageFolder, first_few
+    from sipe_mmseg.datasets.image_files import MIN_SIDE, ImageFolder, first_few, no_pictures
+    from sipe_mmseg.datasets.messages import counted
     from sipe_mmseg.datasets.picture_folder import class_folders, look_over, look_over_labels, similar_names
     from sipe_mmseg.engine.config_lookup import shipped_names
     from sipe_mmseg.engine.progress import Progress
@@ -100,23 +101,28 @@ def look_over_pictures(
         found = look_over(folder, MIN_SIDE if min_side is None else min_side, progress.advance)
     if not found.paths:
         yield Finding(
-            f'no pictures in {root} ({len(found.others)} other files)',
+            f'no pictures in {root} ({counted(len(found.others), "other file", "other files")})',
             'problem',
             'names of pictures end with .jpg, .jpeg, .png, .bmp, .tif, .tiff or .webp',
         )
         return
-    yield Finding(f'{len(found.sizes)} of {len(found.paths)} pictures can be read', 'ok' if found.sizes else 'problem')
+    of_all = f'{len(found.sizes)} of {counted(len(found.paths), "picture", "pictures")} can be read'
+    yield Finding(of_all, 'ok' if found.sizes else 'problem')
     yield from _problems(found.problems, 'mend or remove these files; training reads none of the set before')
     yield from _look_over_pixels([folder.full_path(path) for path in found.sizes], decode)
     if found.sizes:
         ends = [f'{"x".join(map(str, found.sizes[path]))} ({path})' for path in found.smallest_and_largest()]
         yield Finding(f'sizes: from {ends[0]} to {ends[1]}')
     if found.turned:
-        yield Finding(f'{found.turned} are turned, as their EXIF orientation says, when they are read', 'note')
+        turned = counted(found.turned, 'picture is turned', 'pictures are turned')
+        yield Finding(f'{turned} when read, as the EXIF orientation says', 'note')
     for mode, number in found.odd_modes.items():
-        yield Finding(f'{number} of mode {mode}: read as RGB of 8 bits, which may lose something', 'note')
+        yield Finding(
+            f'{counted(number, "picture", "pictures")} of mode {mode}: read as RGB of 8 bits, which may lose something',
+            'note',
+        )
     if found.others:
-        yield Finding(f'{len(found.others)} files are no pictures by their names: {first_few(found.others)}', 'note')
+        yield Finding(f'{no_pictures(found.others)}: {first_few(found.others)}', 'note')
     folders = class_folders(found.paths)
     if folders:
         yield Finding(f'in folders: {_counts(folders)}')
@@ -135,15 +141,16 @@ def look_over_pictures(
     yield from _problems(said.problems, f'mend {labels}')
     if said.unlabelled:
         yield Finding(
-            f'{len(said.unlabelled)} pictures have no label: {first_few(said.unlabelled)}',
+            f'{counted(len(said.unlabelled), "picture has", "pictures have")} no label: {first_few(said.unlabelled)}',
             'note',
-            "training stops for them, unless on_unlabelled is 'drop' (left out) or 'keep' (nothing but background)",
+            "training stops for such, unless on_unlabelled is 'drop' (left out) or 'keep' (nothing but background)",
         )
 
 
 def _look_over_pixels(paths: Sequence[str], decode: bool | None) -> Iterator[Finding]:
     """What only decoding finds, unless it is not wanted, or takes long and is not asked for."""
     from sipe_mmseg.datasets.full_decoding import find_damage
+    from sipe_mmseg.datasets.messages import counted
     from sipe_mmseg.engine.progress import Progress
 
     size = sum(Path(path).stat().st_size for path in paths)
@@ -159,7 +166,8 @@ def _look_over_pixels(paths: Sequence[str], decode: bool | None) -> Iterator[Fin
     for damage in [damage for damage in damages if not damage.pixels_lost][:_SHOWN]:
         yield Finding(f'{damage.path}: {damage.text}', 'note', 'perhaps damaged: look at it')
     if not damages:
-        yield Finding(f'{len(paths)} pictures are whole: all of their pixels can be decoded')
+        whole = counted(len(paths), 'picture is whole', 'pictures are whole')
+        yield Finding(f'{whole}: every pixel can be decoded')
 
 
 def _is_picture_folder(target: str | None) -> bool:
@@ -234,7 +242,11 @@ def _look_over_datasets(config: 'Config') -> Iterator[Finding]:
 
 
 def _of_dataset(split: str, summary: 'DatasetSummary') -> Iterator[Finding]:
-    yield Finding(f'{split}: {summary.images} images, {summary.masks} masks, {len(summary.classes)} classes')
+    from sipe_mmseg.datasets.messages import counted
+
+    images = counted(summary.images, 'image', 'images')
+    masks = counted(summary.masks, 'mask', 'masks')
+    yield Finding(f'{split}: {images}, {masks}, {counted(len(summary.classes), "class", "classes")}')
     if summary.images_of_class:
         yield Finding(f'{split}: images with {_counts(summary.images_of_class)}')
     elif split == 'train' and not summary.masks:
@@ -242,7 +254,7 @@ def _of_dataset(split: str, summary: 'DatasetSummary') -> Iterator[Finding]:
     if summary.absent:
         yield Finding(f'{split}: no image has {", ".join(summary.absent)}', 'note')
     if summary.unlabelled:
-        yield Finding(f'{split}: {summary.unlabelled} images without a label', 'note')
+        yield Finding(f'{split}: {counted(summary.unlabelled, "image", "images")} without a label', 'note')
     elif split == 'train' and 0 < len(summary.images_of_class) <= _FEW_CLASSES:
         yield Finding(
             f'{split}: all images show one of {len(summary.images_of_class)} classes; '

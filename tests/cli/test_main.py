@@ -197,7 +197,7 @@ def test_a_checkpoint_of_another_number_of_classes_is_not_scored(
 def test_without_mmcv_the_command_says_what_to_install() -> None:
     done = run_python(f'{WITHOUT_MMCV}sys.exit(main(["labels", "x", "y", "--out", "z"]))')
     assert done.returncode == 1
-    assert 'pip install "sipe-mmseg[lite]"' in done.stderr
+    assert 'pip install mmcv-lite==2.1.0' in done.stderr
     assert 'Traceback' not in done.stderr
 
 
