@@ -11,7 +11,6 @@ Lines begin with ok, note or problem; what mends it is below. The exit code is 0
 
 import argparse
 import json
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 _SHOWN = 10
 _DECODED = 1e9  # bytes of files that are decoded without being asked to
 _FEW_CLASSES = 4  # which have few images of each other to tell their surroundings from them
+_CONFIG_KINDS = ('.py', '.json', '.yaml', '.yml')
 _SPLITS = ('train', 'val', 'test')
 
 
@@ -52,7 +52,9 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     args = parser.parse_args(words)
     for_pictures = (args.labels, args.min_side, args.decode)
     if any(option is not None for option in for_pictures) and not _is_picture_folder(args.target):
-        parser.error('--labels, --min-side and --decode go with a folder of pictures')
+        there = args.target is None or Path(args.target).exists()
+        missing = '' if there else f'; there is no folder {args.target}'
+        parser.error(f'--labels, --min-side and --decode go with a folder of pictures{missing}')
     return args
 
 
@@ -180,11 +182,23 @@ def _is_picture_folder(target: str | None) -> bool:
 
 def look_over_config(name: str, changes: Sequence[str]) -> Iterator[Finding]:
     """The data sets, the model and the first weights of a config; of a pipeline, what its stages need."""
+    from sipe_mmseg.engine.quiet_logging import only_warnings
+
+    with warnings.catch_warnings(), only_warnings():  # what they say of data sets and variables comes below
+        warnings.simplefilter('ignore')
+        yield from _look_over_config(name, changes)
+
+
+def _look_over_config(name: str, changes: Sequence[str]) -> Iterator[Finding]:
     from sipe_mmseg.engine.config_lookup import find_config
     from sipe_mmseg.engine.config_variables import config_variables
 
     try:
-        path = find_config(name)
+        path = find_config(name, pipelines=None)
+        instead = _instead_of(path)
+        if instead:
+            yield Finding(f'{path}: is no config', 'problem', instead)
+            return
         config = read_config(path, changes)
     except Exception as error:  # a config is Python, and may raise anything
         ours = isinstance(error, OSError | ValueError)
@@ -197,15 +211,23 @@ def look_over_config(name: str, changes: Sequence[str]) -> Iterator[Finding]:
     if config.get('stages'):
         yield from _look_over_stages(config)
         return
-    logging.disable(logging.INFO)  # the counts of the data sets, which come below
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield from _look_over_datasets(config)
-            yield from _look_over_model(config)
-    finally:
-        logging.disable(logging.NOTSET)
+    yield from _look_over_datasets(config)
+    yield from _look_over_model(config)
     yield from _look_over_weights(config)
+
+
+def _instead_of(path: Path) -> str:
+    """How to have a file looked over that is no config by its name, or a label file by its content; else empty."""
+    kind = path.suffix.lower()
+    labels = kind == '.csv'
+    if kind == '.json':
+        from sipe_mmseg.datasets.json_files import load_json
+
+        content = load_json(path)
+        labels = not isinstance(content, dict) or all(isinstance(value, list) for value in content.values())
+    if labels:
+        return f'a label file goes with its folder: sipe-mmseg check FOLDER --labels {path}'
+    return '' if kind in _CONFIG_KINDS else f'it is a file; a folder of pictures: sipe-mmseg check {path.parent}'
 
 
 def _look_over_datasets(config: 'Config') -> Iterator[Finding]:
@@ -220,6 +242,7 @@ def _look_over_datasets(config: 'Config') -> Iterator[Finding]:
         if not loader:
             yield Finding(f'{split}: no data set in the config', 'note')
             continue
+        yield from _classes_of_its_own(config, split)
         decisive = json.dumps({**loader.dataset, 'pipeline': None}, sort_keys=True, default=str)
         if decisive in seen:
             yield Finding(f'{split}: the same data set as {seen[decisive]}')
@@ -239,6 +262,23 @@ def _look_over_datasets(config: 'Config') -> Iterator[Finding]:
                 'problem',
                 f'--cfg-options {split}_dataloader.batch_size={summary.images}',
             )
+
+
+def _classes_of_its_own(config: 'Config', split: str) -> Iterator[Finding]:
+    """Where a data set does not follow the classes at the top of a config, as in a flat copy that was edited."""
+    own = (config[f'{split}_dataloader'].dataset.get('metainfo') or {}).get('classes')
+    for key, classes in (
+        ('classes', config.get('classes')),
+        ('metainfo', (config.get('metainfo') or {}).get('classes')),
+    ):
+        if own and classes and list(own) != list(classes):
+            yield Finding(
+                f'{split}: has the classes {", ".join(own)}, not those of `{key}`: {", ".join(classes)}',
+                'note',
+                f'change {split}_dataloader.dataset.metainfo, too; or begin with a copy in a folder, where classes '
+                'are in one place: sipe-mmseg configs NAME --out DIR',
+            )
+            return
 
 
 def _of_dataset(split: str, summary: 'DatasetSummary') -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.logging import print_log
 from PIL import Image
 
 from sipe_mmseg.datasets.dataset_summary import DatasetSummary
@@ -291,6 +292,61 @@ def test_what_is_wrong_with_a_config_is_named(shapes: Path, run: Callable) -> No
     code, printed = run('sipe_r18')
     assert code == 1
     assert 'problem  sipe_r18: no such config file' in printed
+
+
+def test_no_log_lines_between_the_findings(shapes: Path, run: Callable) -> None:
+    print_log('a logger that has shown a line', 'current')
+    assert ' - INFO - ' not in run(SHAPES)[1].partition('\nsipe_r18')[2]
+    print_log('and shows more afterwards', 'current')
+
+
+def test_a_path_that_is_not_there(tmp_path: Path, run: Callable) -> None:
+    (tmp_path / 'photos/train').mkdir(parents=True)
+    code, printed = run(tmp_path / 'photos/trian')
+    assert code == 1
+    assert f"photos/trian: no such file or folder; did you mean '{tmp_path}/photos/train'?" in printed
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'instead'),
+    [
+        ('train.csv', 'image,labels\n', 'a label file goes with its folder: sipe-mmseg check FOLDER --labels '),
+        ('train.json', '{"a.jpg": ["cat"]}', 'a label file goes with its folder: sipe-mmseg check FOLDER --labels '),
+        ('train.json', '[]', 'a label file goes with its folder: sipe-mmseg check FOLDER --labels '),
+        ('a.jpg', '', 'a folder of pictures: sipe-mmseg check '),
+    ],
+)
+def test_a_file_that_is_no_config(name: str, content: str, instead: str, tmp_path: Path, run: Callable) -> None:
+    (tmp_path / name).write_text(content)
+    code, printed = run(tmp_path / name)
+    assert code == 1
+    assert f'problem  {tmp_path / name}: is no config\n' in printed and instead in printed
+
+
+def test_a_config_in_json_is_one(tmp_path: Path, run: Callable) -> None:
+    (tmp_path / 'mine.json').write_text('{"default_scope": "mmseg", "_base_": []}')
+    assert f'ok       config {tmp_path}/mine.json' in run(tmp_path / 'mine.json')[1]
+
+
+def test_classes_that_no_data_set_follows_are_noted(shapes: Path, tmp_path: Path, run: Callable) -> None:
+    config = tmp_path / 'mine.py'
+    lines = [
+        "classes = ('background', 'fly')",
+        "metainfo = dict(classes=('background', 'fly'))",
+        "dataset = dict(type='BaseSegDataset', data_root='data', ann_file='ImageSets/Segmentation/val.txt', "
+        "data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'), "
+        "metainfo=dict(classes=('background', 'cat')))",
+        'train_dataloader = dict(batch_size=1, dataset=dataset)',
+    ]
+    for first, key in ((0, 'classes'), (1, 'metainfo')):
+        config.write_text('\n'.join(lines[first:]))
+        code, printed = run(config)
+        assert code == 0
+        assert f'note     train: has the classes background, cat, not those of `{key}`: background, fly\n' in printed
+        assert printed.count('not those of') == 1
+    config.write_text('\n'.join(lines[2:]))
+    assert 'not those of' not in run(config)[1]
+    assert 'not those of' not in run(SHAPES)[1]
 
 
 def test_weights_to_begin_with(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable) -> None:
