@@ -1,6 +1,7 @@
 """Checkpoints that appear complete or not at all, and a resume that takes no others."""
 
 import os
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ class WholeCheckpointHook(CheckpointHook):
     nothing, or a file that a full disk has cut short. Here a checkpoint on a local disk appears complete or not at all,
     and ``resume = True`` goes on from the one that :func:`~sipe_mmseg.engine.checkpoint_lookup.find_checkpoint` finds.
     ``load_from`` is what to go on from where the work directory has no checkpoint, or if it names one of its own.
-    Training begins anew only where there is neither. Arguments are those of ``CheckpointHook``.
+    Training begins anew only where there is neither. The oldest checkpoint is removed when the new one is there: the
+    disk must have room for one more than ``max_keep_ckpts``. Arguments are those of ``CheckpointHook``.
     """
 
     file_backend: Any
@@ -136,3 +138,27 @@ class WholeCheckpointHook(CheckpointHook):
         if type(self.file_backend) is LocalBackend:
             self.backend_args = dict(backend=_BACKEND)
             self.file_backend = get_file_backend(backend_args=self.backend_args)
+
+    def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:
+        """Write first and remove after; MMEngine does it the other way round."""
+        limit = self.max_keep_ckpts
+        outdated: list[int] = []
+        if limit > 0 and step not in self.keep_ckpt_ids:
+            steps = [*self.keep_ckpt_ids, step]
+            outdated = steps[:-limit]
+            self.keep_ckpt_ids = deque(steps[-limit:], limit)
+            # With what goes only after this has been written: where a kill comes in between, a resumed training of
+            # MMEngine removes those that are too many.
+            runner.message_hub.update_info('keep_ckpt_ids', steps)
+        self.max_keep_ckpts = 0
+        try:
+            super()._save_checkpoint_with_step(runner, step, meta)
+        finally:
+            self.max_keep_ckpts = limit
+        if is_main_process():
+            for each in outdated:
+                path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(each))
+                if self.file_backend.isfile(path):
+                    self.file_backend.remove(path)
+                elif self.file_backend.isdir(path):  # DeepSpeed's are folders
+                    self.file_backend.rmtree(path)

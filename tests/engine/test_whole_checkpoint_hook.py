@@ -3,6 +3,7 @@
 import errno
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
@@ -32,7 +34,12 @@ class Line(BaseModel):
 
 
 def train(
-    work_dir: Path, resume: bool = False, load_from: Path | None = None, epochs: int = EPOCHS, **hook: Any
+    work_dir: Path,
+    resume: bool = False,
+    load_from: Path | None = None,
+    epochs: int = EPOCHS,
+    hooks: Sequence[Hook] = (),
+    **hook: Any,
 ) -> str:
     """Train for four epochs as the shipped configs do; returns what is logged."""
     runtime = Config.fromfile(shipped_configs() / '_base_/default_runtime.py')
@@ -51,6 +58,7 @@ def train(
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
         default_hooks=dict(checkpoint=checkpoint),
+        custom_hooks=list(hooks),
         randomness=dict(seed=0),
         default_scope='mmseg',
         resume=resume,
@@ -102,12 +110,44 @@ def test_a_full_disk_leaves_the_one_before(undisturbed: Path, tmp_path: Path, mo
         train(tmp_path)
     assert 'free some, or name a folder on another disk' in str(error.value)
     assert str(error.value).endswith('and the same command with --resume goes on from the newest')
-    assert names(tmp_path) == ['epoch_2.pth']
+    assert names(tmp_path) == ['epoch_1.pth', 'epoch_2.pth']
     # As MMEngine's own hook would have left it.
     (tmp_path / 'epoch_3.pth').write_bytes((tmp_path / 'epoch_2.pth').read_bytes()[:-100])
     assert 'resumed epoch: 2' in train(tmp_path, resume=True)
     assert torch.equal(weight(tmp_path / 'epoch_4.pth'), weight(undisturbed / 'epoch_4.pth'))
     assert names(tmp_path) == names(undisturbed)
+
+
+class Refuse(Hook):
+    """Let no second checkpoint be written, as a full disk or ``FiniteLossHook`` do."""
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        if runner.epoch == 1:
+            raise ValueError('refused')
+
+
+def test_the_old_one_is_there_until_the_new_one_is(undisturbed: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='refused'):
+        train(tmp_path, hooks=[Refuse()], max_keep_ckpts=1)
+    assert names(tmp_path) == ['epoch_1.pth']
+    assert 'resumed epoch: 1' in train(tmp_path, resume=True, max_keep_ckpts=1)
+    assert names(tmp_path) == ['epoch_4.pth']
+    assert torch.equal(weight(tmp_path / 'epoch_4.pth'), weight(undisturbed / 'epoch_4.pth'))
+
+
+@pytest.mark.parametrize('limit', [1, 2])
+def test_a_kill_before_the_old_one_is_removed_leaves_none_too_many(
+    limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(whole_checkpoint_hook.WholeFileBackend, 'remove', killed)
+        train(tmp_path, max_keep_ckpts=limit)
+    assert len(names(tmp_path)) == limit + 1
+    train(tmp_path, resume=True, max_keep_ckpts=limit)
+    assert names(tmp_path) == [f'epoch_{number}.pth' for number in range(EPOCHS - limit + 1, EPOCHS + 1)]
 
 
 @pytest.mark.parametrize('damage', ['cut short', 'empty note', 'cut short before the note', 'left by a kill'])
