@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 _DECODED = 1e9  # bytes of files that are decoded without being asked to
+_FEW_CLASSES = 4  # which have few images of each other to tell their surroundings from them
 _SPLITS = ('train', 'val', 'test')
 
 
@@ -242,6 +243,13 @@ def _of_dataset(split: str, summary: 'DatasetSummary') -> Iterator[Finding]:
         yield Finding(f'{split}: no image has {", ".join(summary.absent)}', 'note')
     if summary.unlabelled:
         yield Finding(f'{split}: {summary.unlabelled} images without a label', 'note')
+    elif split == 'train' and 0 < len(summary.images_of_class) <= _FEW_CLASSES:
+        yield Finding(
+            f'{split}: all images show one of {len(summary.images_of_class)} classes; '
+            'what is usually around these may be taken for them',
+            'note',
+            'add images that show none, with an empty label, and on_unlabelled = "keep" (docs/settings.md)',
+        )
     yield from _problems([f'{split}: {problem}' for problem in summary.problems], '')
 
 

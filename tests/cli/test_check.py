@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sipe_mmseg.datasets.dataset_summary import DatasetSummary
 from sipe_mmseg.datasets.shapes import ShapesSettings, write_shapes
 from sipe_mmseg.engine.config_lookup import shipped_configs, shipped_tools
 from sipe_mmseg_cli import check
@@ -252,6 +253,23 @@ def test_a_config_and_its_data(shapes: Path, run: Callable) -> None:
     counts = [line for line in printed.splitlines() if line.startswith('ok       train: images with ')]
     annotations = [path.read_text() for path in (shapes / 'Annotations').glob('train_*.xml')]
     assert f'stripes {sum("stripes" in text for text in annotations)}, rings' in counts[0]
+
+
+@pytest.mark.parametrize(
+    ('split', 'classes', 'unlabelled', 'noted'),
+    [
+        ('train', 3, 0, True),
+        ('train', 3, 1, False),
+        ('train', 5, 0, False),
+        ('val', 3, 0, False),
+        ('train', 0, 0, False),
+    ],
+)
+def test_few_classes_want_images_of_none(split: str, classes: int, unlabelled: int, noted: bool) -> None:
+    names = tuple('abcde'[:classes])
+    summary = DatasetSummary(9, ('background', *names), dict.fromkeys(names, 3), unlabelled, 0, [])
+    found = [finding for finding in check._of_dataset(split, summary) if 'images show one of' in finding.text]
+    assert [finding.state for finding in found] == ['note'] * noted
 
 
 def test_what_is_wrong_with_a_config_is_named(shapes: Path, run: Callable) -> None:
