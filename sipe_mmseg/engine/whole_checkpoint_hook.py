@@ -51,6 +51,8 @@ class WholeCheckpointHook(CheckpointHook):
     """
 
     file_backend: Any
+    max_keep_ckpts: int
+    keep_ckpt_ids: deque[int]
 
     def before_run(self, runner: Any) -> None:
         """Decide what to resume from; MMEngine looks for it right after this.
