@@ -12,6 +12,7 @@ from mmseg.registry import HOOKS
 
 from ..datasets.atomic_write import atomic_write, remove_leftovers
 from ..datasets.image_files import first_few
+from .checkpoint_contents import check_readable
 from .checkpoint_lookup import NOTE, find_checkpoint, is_numbered
 from .config_lookup import read_note
 
@@ -53,6 +54,7 @@ class WholeCheckpointHook(CheckpointHook):
     file_backend: Any
     max_keep_ckpts: int
     keep_ckpt_ids: deque[int]
+    _is_tried = False
 
     def before_run(self, runner: Any) -> None:
         """Decide what to resume from; MMEngine looks for it right after this.
@@ -135,11 +137,39 @@ class WholeCheckpointHook(CheckpointHook):
         return Path(self.out_dir, Path(runner.work_dir).name)
 
     def before_train(self, runner: Any) -> None:
-        """Choose where checkpoints go, as MMEngine does."""
+        """Choose where checkpoints go, as MMEngine does, and try what they will hold beside tensors.
+
+        Raises:
+            UnreadableError: If none of them could be loaded.
+        """
         super().before_train(runner)
+        self._is_tried = False
+        schedulers = runner.param_schedulers or []
+        check_readable(
+            dict(
+                meta=dict(dataset_meta=getattr(runner.train_dataloader.dataset, 'metainfo', None)),
+                message_hub=runner.message_hub.state_dict(),
+                optimizer=runner.optim_wrapper.state_dict(),
+                param_schedulers=[
+                    each.state_dict()
+                    for part in (schedulers.values() if isinstance(schedulers, dict) else [schedulers])
+                    for each in part
+                ],
+            )
+        )
         if type(self.file_backend) is LocalBackend:
             self.backend_args = dict(backend=_BACKEND)
             self.file_backend = get_file_backend(backend_args=self.backend_args)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Try the first checkpoint once more: hooks may have put something into it.
+
+        Raises:
+            UnreadableError: If it could not be loaded.
+        """
+        if not self._is_tried:
+            check_readable(checkpoint)
+            self._is_tried = True
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:
         """Write first and remove after; MMEngine does it the other way round."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -17,6 +18,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from sipe_mmseg.engine import whole_checkpoint_hook
+from sipe_mmseg.engine.checkpoint_contents import UnreadableError
 from sipe_mmseg.engine.config_lookup import shipped_configs
 
 EPOCHS = 4
@@ -39,6 +41,7 @@ def train(
     load_from: Path | None = None,
     epochs: int = EPOCHS,
     hooks: Sequence[Hook] = (),
+    dataset: type = list,
     **hook: Any,
 ) -> str:
     """Train for four epochs as the shipped configs do; returns what is logged."""
@@ -51,7 +54,7 @@ def train(
         work_dir=str(work_dir),
         train_dataloader=dict(
             batch_size=4,
-            dataset=data,
+            dataset=dataset(data),
             sampler=dict(type='DefaultSampler', shuffle=True),
             collate_fn=dict(type='default_collate'),
         ),
@@ -260,6 +263,42 @@ def test_all_processes_hear_of_what_is_wrong(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(whole_checkpoint_hook, 'broadcast_object_list', lambda decided: decided.__setitem__(0, sent[0]))
     with pytest.raises(FileNotFoundError):
         train(tmp_path, resume=True)
+
+
+class Rows(list):
+    """A data set with something to say of itself."""
+
+    metainfo: ClassVar[dict[str, Any]] = {'classes': np.array(['a', 'b'])}
+
+
+class Counts(Hook):
+    """Counts iterations, and puts something into checkpoints."""
+
+    def __init__(self, put: object) -> None:
+        self.put, self.iterations = put, 0
+
+    def after_train_iter(self, *given: Any, **named: Any) -> None:
+        self.iterations += 1
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        checkpoint['mine'] = self.put
+
+
+def test_what_no_checkpoint_may_hold_is_said_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tmp_path, dataset=Rows, epochs=2)
+    assert 'resumed epoch: 2' in train(tmp_path, dataset=Rows, resume=True)
+    monkeypatch.setitem(Rows.metainfo, 'root', tmp_path)
+    counts = Counts(None)
+    with pytest.raises(UnreadableError, match=r'  meta\.dataset_meta\.root: pathlib\.PosixPath'):
+        train(tmp_path / 'new', dataset=Rows, hooks=[counts])
+    assert counts.iterations == 0
+
+
+def test_what_a_hook_puts_into_a_checkpoint_is_tried_with_the_first(tmp_path: Path) -> None:
+    counts = Counts({'seen': frozenset()})
+    with pytest.raises(UnreadableError, match=r'  mine\.seen: builtins\.frozenset'):
+        train(tmp_path, hooks=[counts])
+    assert counts.iterations == 2 and names(tmp_path) == []
 
 
 class Elsewhere(LocalBackend):
