@@ -19,6 +19,7 @@ default_hooks = dict(
     # Two, because the disk may damage the newest. There must be room for a third, which is written before one goes.
     checkpoint=dict(type='WholeCheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    score_finished=dict(type='ScoreFinishedHook'),
     broadcast_buffers=dict(type='BroadcastBuffersHook'),
     visualization=dict(type='SegVisualizationHook'),
     fold_batch_norm=dict(type='FoldBatchNormHook'),  # enabled=False where MMCV's fuse_conv_bn cannot fold the network

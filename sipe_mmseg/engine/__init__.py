@@ -12,6 +12,7 @@ from .iteration_seed_hook import IterationSeedHook
 from .mean_displacement_hook import MeanDisplacementHook
 from .one_writer_logger_hook import OneWriterLoggerHook
 from .progress import ProgressHook
+from .score_finished_hook import ScoreFinishedHook
 from .steady_timer_hook import SteadyTimerHook
 from .whole_checkpoint_hook import WholeCheckpointHook
 from .work_dir_lock_hook import WorkDirLockHook
@@ -29,6 +30,7 @@ __all__ = [
     'MeanDisplacementHook',
     'OneWriterLoggerHook',
     'ProgressHook',
+    'ScoreFinishedHook',
     'SteadyTimerHook',
     'WholeCheckpointHook',
     'WorkDirLockHook',
