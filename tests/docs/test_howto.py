@@ -76,7 +76,13 @@ def small(config: Config) -> Config:
 
 
 def test_every_file_of_the_page_is_tested_here(home: Path) -> None:
-    assert {path.stem for path in (home / 'my').glob('*.py')} == {*CONFIGS, 'losses', 'margin', 'pipeline'}
+    assert {path.stem for path in (home / 'my').glob('*.py')} == {
+        *CONFIGS,
+        'closer_look',
+        'losses',
+        'margin',
+        'pipeline',
+    }
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -163,6 +169,21 @@ def test_refinement_leaves_out_what_is_close(home: Path) -> None:
     np.testing.assert_array_equal(np.asarray(Image.open(home / 'out/a/b.png')), [[0, 255, 255], [255, 3, 3]])
     # Where nothing else is there, the background is sure as far as its map goes.
     np.testing.assert_array_equal(np.asarray(Image.open(home / 'out/empty.png')), [[0, 0, 255], [0, 0, 255]])
+
+
+def test_prediction_in_python(home: Path, capsys: pytest.CaptureFixture) -> None:
+    config = Config.fromfile(home / 'configs/sipe/sipe_mobilenet-v2_1xb16-30e_custom-320x320.py')
+    config.model.decode_head.num_classes = 2
+    (home / 'work_dirs/my_run').mkdir(parents=True)
+    config.dump(home / 'work_dirs/my_run/config.py')
+    meta = dict(dataset_meta=dict(classes=('background', 'dog'), palette=[[0, 0, 0], [64, 0, 128]]))
+    torch.save(dict(state_dict=model_of(config).state_dict(), meta=meta), home / 'work_dirs/my_run/epoch_1.pth')
+    (home / 'work_dirs/my_run/last_checkpoint').write_text(str(home / 'work_dirs/my_run/epoch_1.pth'))
+    (home / 'photos').mkdir()
+    Image.new('RGB', (60, 40)).save(home / 'photos/fido.jpg')
+    runpy.run_path(str(home / 'my/closer_look.py'), run_name='__main__')
+    assert "fido.jpg ('dog',) (2, 40, 60) (40, 60)\n{} []\n" in capsys.readouterr().out
+    assert (home / 'maps/pred/fido.png').is_file() and (home / 'maps/vis/fido.png').is_file()
 
 
 @pytest.mark.slow
