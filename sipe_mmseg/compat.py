@@ -16,7 +16,7 @@ import tempfile
 import types
 import zipfile
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 from unittest import mock
 from urllib.parse import urlparse
 
@@ -33,6 +33,8 @@ from mmengine.utils import digit_version
 _OPS_MODULE = 'mmcv._ext'
 # Every file that torch.save wrote before torch 1.6, or with _use_new_zipfile_serialization=False, starts with this.
 _OLD_FORMAT_MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
+_PICKLED_TEXT = re.compile(r'U[1-9]\d{0,5}')
+_LAST_CODE_POINT = 0x10FFFF
 _PICKLED_NUMBER_CODES = frozenset(np.dtype(code).str[1:] for code in '?bhilqBHILQefd')
 _HISTORY_STATISTICS = ('min', 'max', 'current', 'mean')
 
@@ -71,7 +73,7 @@ def require_torch() -> None:
 
 
 def require_mmcv() -> None:
-    """Say which extra to install where MMCV is missing.
+    """Say which package to install where MMCV is missing.
 
     pip cannot express "one of two packages", so neither can be a plain dependency. Needless once MMSegmentation itself
     depends on an MMCV that installs without compiling (neither 1.2.2 nor onedl-mmsegmentation 1.4.2 does).
@@ -81,10 +83,10 @@ def require_mmcv() -> None:
     """
     if importlib.util.find_spec('mmcv') is None:
         raise ImportError(
-            'sipe_mmseg needs MMCV, and it is not installed. Install one of the two extras, never both:\n'
-            '  pip install "sipe-mmseg[lite]"   mmcv-lite 2.1.0: pure Python, seconds; enough for SIPE and DeepLab\n'
-            '  pip install "sipe-mmseg[full]"   mmcv 2.1.0: with compiled operators, for models that use them; built '
-            'from source in minutes, with "setuptools<82" and the option --no-build-isolation'
+            'sipe_mmseg needs MMCV, and it is not installed. Install one of its two packages, never both:\n'
+            '  pip install mmcv-lite==2.1.0                    pure Python, seconds; enough for SIPE and DeepLab\n'
+            '  pip install --no-build-isolation mmcv==2.1.0    with compiled operators, for models that use them; '
+            'built from source in minutes, after pip install "setuptools<82"'
         )
 
 
@@ -117,7 +119,8 @@ class _OpsPlaceholder(types.ModuleType):
         def missing_operator(*args: Any, **kwargs: Any) -> NoReturn:
             raise ImportError(
                 f'the compiled operator {name!r} of MMCV was called, but mmcv-lite, which has none, is installed. '
-                'Replace it by the full MMCV: pip uninstall mmcv-lite, then pip install "sipe-mmseg[full]"'
+                'Replace it by the full MMCV: pip uninstall mmcv-lite, then pip install "setuptools<82", then '
+                'pip install --no-build-isolation mmcv==2.1.0'
             )
 
         missing_operator.__name__ = name
@@ -170,13 +173,8 @@ def load_local_checkpoint(filename: str, map_location: Any = None) -> Any:
             f'{path!r} is not a PyTorch checkpoint, or was cut short: expected a file written by torch.save, '
             f'found {os.path.getsize(path)} bytes of something else'
         )
-    allowed_before = torch.serialization.get_safe_globals()
-    additions = [item for item in allowed_globals() if item not in allowed_before]
     try:
-        with torch.serialization.safe_globals(additions):
-            # Not torch.load, whose place this function takes for some of MMEngine's loaders.
-            checkpoint = torch.serialization.load(path, map_location=map_location, weights_only=True)
-        checkpoint = _with_arrays(checkpoint, seen=set())
+        checkpoint = load_allowed(path, map_location)
     except pickle.UnpicklingError as error:
         raise pickle.UnpicklingError(f'checkpoint {path!r} was refused: {_refusal(error)}') from error
     except Exception as error:
@@ -185,6 +183,20 @@ def load_local_checkpoint(filename: str, map_location: Any = None) -> Any:
     if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)
     return checkpoint
+
+
+def load_allowed(file: str | IO[bytes], map_location: Any = None) -> Any:
+    """Load what ``torch.save`` wrote with the allow-list; its errors are torch's own.
+
+    Args:
+        file: path or open file.
+        map_location: as in ``torch.load``.
+    """
+    allowed_before = torch.serialization.get_safe_globals()
+    additions = [item for item in allowed_globals() if item not in allowed_before]
+    with torch.serialization.safe_globals(additions):
+        # Not torch.load, whose place the caller takes for some of MMEngine's loaders.
+        return _with_arrays(torch.serialization.load(file, map_location=map_location, weights_only=True), seen=set())
 
 
 def load_downloaded_checkpoint(
@@ -253,15 +265,16 @@ def allowed_globals() -> list[Any]:
 
 
 class _PickledDtype:
-    """Stand in for ``numpy.dtype`` in checkpoints: numbers of this machine's byte order, nothing else."""
+    """Stand in for ``numpy.dtype`` in checkpoints: numbers and text of this machine's byte order, nothing else."""
 
     def __init__(self, code: str, *flags: bool) -> None:
-        if code not in _PICKLED_NUMBER_CODES:
-            raise pickle.UnpicklingError(f'it asks for numpy.dtype({code!r}), and only numbers are allowed')
+        if code not in _PICKLED_NUMBER_CODES and not _PICKLED_TEXT.fullmatch(code):
+            raise pickle.UnpicklingError(f'it asks for numpy.dtype({code!r}), and only numbers and text are allowed')
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
-        if state != (3, self.dtype.str[0], None, None, None, -1, -1, 0):
+        size, alignment, flags = (self.dtype.itemsize, 4, 8) if self.dtype.kind == 'U' else (-1, -1, 0)
+        if state != (3, self.dtype.str[0], None, None, None, size, alignment, flags):
             raise pickle.UnpicklingError(
                 f'it asks for a {self.dtype} of the state {state!r}, and only plain ones are allowed'
             )
@@ -293,9 +306,11 @@ def _empty_bytes() -> bytes:
 
 
 def _numbers(kind: Any, data: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
-    """Numbers from the bytes of a pickle."""
+    """Numbers or text from the bytes of a pickle."""
     if not isinstance(kind, _PickledDtype) or not isinstance(data, bytes):
         raise pickle.UnpicklingError(f'it asks for an array of {type(data).__name__}, and only bytes are allowed')
+    if kind.dtype.kind == 'U' and (np.frombuffer(data, np.uint32) > _LAST_CODE_POINT).any():
+        raise pickle.UnpicklingError('it asks for text that is none')
     return np.array(np.frombuffer(data, kind.dtype).reshape(shape, order=order))
 
 

@@ -140,13 +140,23 @@ def check_script(words: Sequence[str], prog: str) -> None:
         prog: What the command was started as, for messages.
 
     Raises:
-        ValueError: If the config has no model, or is not Python.
+        ValueError: If the config has no model, or is not Python; or if the work directory cannot be a folder.
     """
     changes_among(words, prog)
+    parser = argparse.ArgumentParser(prog, add_help=False, usage=argparse.SUPPRESS)
+    parser.add_argument('--work-dir', type=Path)
+    _check_folder(parser.parse_known_args(list(words))[0].work_dir or Path())
     config = load_config(words[0])
     if not config.get('model'):
         hint = '; it is a pipeline, which `sipe-mmseg pipeline` runs' if config.get('stages') else ''
         raise ValueError(f'{words[0]}: has no model{hint}')
+
+
+def _check_folder(folder: Path) -> None:
+    place = folder.absolute()
+    there = next(each for each in (place, *place.parents) if each.exists())
+    if not there.is_dir():
+        raise ValueError(f'{folder if there == place else there} is a file; name a folder')
 
 
 def changes_among(words: Sequence[str], prog: str = '') -> dict[str, Any]:

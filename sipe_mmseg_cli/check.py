@@ -11,7 +11,6 @@ Lines begin with ok, note or problem; what mends it is below. The exit code is 0
 
 import argparse
 import json
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 _SHOWN = 10
 _DECODED = 1e9  # bytes of files that are decoded without being asked to
 _FEW_CLASSES = 4  # which have few images of each other to tell their surroundings from them
+_CONFIG_KINDS = ('.py', '.json', '.yaml', '.yml')
 _SPLITS = ('train', 'val', 'test')
 
 
@@ -52,7 +52,9 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     args = parser.parse_args(words)
     for_pictures = (args.labels, args.min_side, args.decode)
     if any(option is not None for option in for_pictures) and not _is_picture_folder(args.target):
-        parser.error('--labels, --min-side and --decode go with a folder of pictures')
+        there = args.target is None or Path(args.target).exists()
+        missing = '' if there else f'; there is no folder {args.target}'
+        parser.error(f'--labels, --min-side and --decode go with a folder of pictures{missing}')
     return args
 
 
@@ -86,7 +88,8 @@ def look_over_pictures(
     root: str, labels: str | None, min_side: int | None = None, decode: bool | None = None
 ) -> Iterator[Finding]:
     """A folder of pictures and, if there is one, the label file."""
-    from sipe_mmseg.datasets.image_files import MIN_SIDE, ImageFolder, first_few
+    from sipe_mmseg.datasets.image_files import MIN_SIDE, ImageFolder, first_few, no_pictures
+    from sipe_mmseg.datasets.messages import counted
     from sipe_mmseg.datasets.picture_folder import class_folders, look_over, look_over_labels, similar_names
     from sipe_mmseg.engine.config_lookup import shipped_names
     from sipe_mmseg.engine.progress import Progress
@@ -100,23 +103,28 @@ def look_over_pictures(
         found = look_over(folder, MIN_SIDE if min_side is None else min_side, progress.advance)
     if not found.paths:
         yield Finding(
-            f'no pictures in {root} ({len(found.others)} other files)',
+            f'no pictures in {root} ({counted(len(found.others), "other file", "other files")})',
             'problem',
             'names of pictures end with .jpg, .jpeg, .png, .bmp, .tif, .tiff or .webp',
         )
         return
-    yield Finding(f'{len(found.sizes)} of {len(found.paths)} pictures can be read', 'ok' if found.sizes else 'problem')
+    of_all = f'{len(found.sizes)} of {counted(len(found.paths), "picture", "pictures")} can be read'
+    yield Finding(of_all, 'ok' if found.sizes else 'problem')
     yield from _problems(found.problems, 'mend or remove these files; training reads none of the set before')
     yield from _look_over_pixels([folder.full_path(path) for path in found.sizes], decode)
     if found.sizes:
         ends = [f'{"x".join(map(str, found.sizes[path]))} ({path})' for path in found.smallest_and_largest()]
         yield Finding(f'sizes: from {ends[0]} to {ends[1]}')
     if found.turned:
-        yield Finding(f'{found.turned} are turned, as their EXIF orientation says, when they are read', 'note')
+        turned = counted(found.turned, 'picture is turned', 'pictures are turned')
+        yield Finding(f'{turned} when read, as the EXIF orientation says', 'note')
     for mode, number in found.odd_modes.items():
-        yield Finding(f'{number} of mode {mode}: read as RGB of 8 bits, which may lose something', 'note')
+        yield Finding(
+            f'{counted(number, "picture", "pictures")} of mode {mode}: read as RGB of 8 bits, which may lose something',
+            'note',
+        )
     if found.others:
-        yield Finding(f'{len(found.others)} files are no pictures by their names: {first_few(found.others)}', 'note')
+        yield Finding(f'{no_pictures(found.others)}: {first_few(found.others)}', 'note')
     folders = class_folders(found.paths)
     if folders:
         yield Finding(f'in folders: {_counts(folders)}')
@@ -135,15 +143,16 @@ def look_over_pictures(
     yield from _problems(said.problems, f'mend {labels}')
     if said.unlabelled:
         yield Finding(
-            f'{len(said.unlabelled)} pictures have no label: {first_few(said.unlabelled)}',
+            f'{counted(len(said.unlabelled), "picture has", "pictures have")} no label: {first_few(said.unlabelled)}',
             'note',
-            "training stops for them, unless on_unlabelled is 'drop' (left out) or 'keep' (nothing but background)",
+            "training stops for such, unless on_unlabelled is 'drop' (left out) or 'keep' (nothing but background)",
         )
 
 
 def _look_over_pixels(paths: Sequence[str], decode: bool | None) -> Iterator[Finding]:
     """What only decoding finds, unless it is not wanted, or takes long and is not asked for."""
     from sipe_mmseg.datasets.full_decoding import find_damage
+    from sipe_mmseg.datasets.messages import counted
     from sipe_mmseg.engine.progress import Progress
 
     size = sum(Path(path).stat().st_size for path in paths)
@@ -159,7 +168,8 @@ def _look_over_pixels(paths: Sequence[str], decode: bool | None) -> Iterator[Fin
     for damage in [damage for damage in damages if not damage.pixels_lost][:_SHOWN]:
         yield Finding(f'{damage.path}: {damage.text}', 'note', 'perhaps damaged: look at it')
     if not damages:
-        yield Finding(f'{len(paths)} pictures are whole: all of their pixels can be decoded')
+        whole = counted(len(paths), 'picture is whole', 'pictures are whole')
+        yield Finding(f'{whole}: every pixel can be decoded')
 
 
 def _is_picture_folder(target: str | None) -> bool:
@@ -172,11 +182,23 @@ def _is_picture_folder(target: str | None) -> bool:
 
 def look_over_config(name: str, changes: Sequence[str]) -> Iterator[Finding]:
     """The data sets, the model and the first weights of a config; of a pipeline, what its stages need."""
+    from sipe_mmseg.engine.quiet_logging import only_warnings
+
+    with warnings.catch_warnings(), only_warnings():  # what they say of data sets and variables comes below
+        warnings.simplefilter('ignore')
+        yield from _look_over_config(name, changes)
+
+
+def _look_over_config(name: str, changes: Sequence[str]) -> Iterator[Finding]:
     from sipe_mmseg.engine.config_lookup import find_config
     from sipe_mmseg.engine.config_variables import config_variables
 
     try:
-        path = find_config(name)
+        path = find_config(name, pipelines=None)
+        instead = _instead_of(path)
+        if instead:
+            yield Finding(f'{path}: is no config', 'problem', instead)
+            return
         config = read_config(path, changes)
     except Exception as error:  # a config is Python, and may raise anything
         ours = isinstance(error, OSError | ValueError)
@@ -189,15 +211,23 @@ def look_over_config(name: str, changes: Sequence[str]) -> Iterator[Finding]:
     if config.get('stages'):
         yield from _look_over_stages(config)
         return
-    logging.disable(logging.INFO)  # the counts of the data sets, which come below
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            yield from _look_over_datasets(config)
-            yield from _look_over_model(config)
-    finally:
-        logging.disable(logging.NOTSET)
+    yield from _look_over_datasets(config)
+    yield from _look_over_model(config)
     yield from _look_over_weights(config)
+
+
+def _instead_of(path: Path) -> str:
+    """How to have a file looked over that is no config by its name, or a label file by its content; else empty."""
+    kind = path.suffix.lower()
+    labels = kind == '.csv'
+    if kind == '.json':
+        from sipe_mmseg.datasets.json_files import load_json
+
+        content = load_json(path)
+        labels = not isinstance(content, dict) or all(isinstance(value, list) for value in content.values())
+    if labels:
+        return f'a label file goes with its folder: sipe-mmseg check FOLDER --labels {path}'
+    return '' if kind in _CONFIG_KINDS else f'it is a file; a folder of pictures: sipe-mmseg check {path.parent}'
 
 
 def _look_over_datasets(config: 'Config') -> Iterator[Finding]:
@@ -212,6 +242,7 @@ def _look_over_datasets(config: 'Config') -> Iterator[Finding]:
         if not loader:
             yield Finding(f'{split}: no data set in the config', 'note')
             continue
+        yield from _classes_of_its_own(config, split)
         decisive = json.dumps({**loader.dataset, 'pipeline': None}, sort_keys=True, default=str)
         if decisive in seen:
             yield Finding(f'{split}: the same data set as {seen[decisive]}')
@@ -233,8 +264,29 @@ def _look_over_datasets(config: 'Config') -> Iterator[Finding]:
             )
 
 
+def _classes_of_its_own(config: 'Config', split: str) -> Iterator[Finding]:
+    """Where a data set does not follow the classes at the top of a config, as in a flat copy that was edited."""
+    own = (config[f'{split}_dataloader'].dataset.get('metainfo') or {}).get('classes')
+    for key, classes in (
+        ('classes', config.get('classes')),
+        ('metainfo', (config.get('metainfo') or {}).get('classes')),
+    ):
+        if own and classes and list(own) != list(classes):
+            yield Finding(
+                f'{split}: has the classes {", ".join(own)}, not those of `{key}`: {", ".join(classes)}',
+                'note',
+                f'change {split}_dataloader.dataset.metainfo, too; or begin with a copy in a folder, where classes '
+                'are in one place: sipe-mmseg configs NAME --out DIR',
+            )
+            return
+
+
 def _of_dataset(split: str, summary: 'DatasetSummary') -> Iterator[Finding]:
-    yield Finding(f'{split}: {summary.images} images, {summary.masks} masks, {len(summary.classes)} classes')
+    from sipe_mmseg.datasets.messages import counted
+
+    images = counted(summary.images, 'image', 'images')
+    masks = counted(summary.masks, 'mask', 'masks')
+    yield Finding(f'{split}: {images}, {masks}, {counted(len(summary.classes), "class", "classes")}')
     if summary.images_of_class:
         yield Finding(f'{split}: images with {_counts(summary.images_of_class)}')
     elif split == 'train' and not summary.masks:
@@ -242,7 +294,7 @@ def _of_dataset(split: str, summary: 'DatasetSummary') -> Iterator[Finding]:
     if summary.absent:
         yield Finding(f'{split}: no image has {", ".join(summary.absent)}', 'note')
     if summary.unlabelled:
-        yield Finding(f'{split}: {summary.unlabelled} images without a label', 'note')
+        yield Finding(f'{split}: {counted(summary.unlabelled, "image", "images")} without a label', 'note')
     elif split == 'train' and 0 < len(summary.images_of_class) <= _FEW_CLASSES:
         yield Finding(
             f'{split}: all images show one of {len(summary.images_of_class)} classes; '

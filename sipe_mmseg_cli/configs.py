@@ -2,11 +2,12 @@
 
     %(prog)s                                    all names
     %(prog)s custom                             those that have the word in them
-    %(prog)s sipe_r50_1xb16-5e_custom-512x512 --out my_config.py
     %(prog)s sipe_r50_1xb16-5e_custom-512x512 --out my_configs
+    %(prog)s sipe_r50_1xb16-5e_voc12aug-512x512 --out my_config.py
 
-A file gets all settings of the config and of those it inherits from, as they are now, environment variables filled in.
-A folder gets the config with its comments, and beside it those that it inherits from.
+A folder gets the config with its comments, and beside it those that it inherits from: the way for the `custom` ones,
+which are templates. A file gets all settings, as they are now: what follows from another setting is written out, and no
+longer follows from it; environment variables are filled in.
 """
 
 import argparse
@@ -20,6 +21,13 @@ from .arguments import command_parser
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+
+_HEADER = """\
+# {name} with all that it inherits, as it was when this copy was made. What followed from another setting is written
+# out: whoever changes a class changes it wherever it stands, in `classes`, in the metainfo of each data set and, as a
+# number, in num_classes. Environment variables are read no more; they have the values of that moment. In a shipped
+# config that is copied into a folder (sipe-mmseg configs NAME --out DIR) all of this still follows.
+"""
 
 
 def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
@@ -41,7 +49,7 @@ def main(words: Sequence[str], prog: str) -> int:
     from sipe_mmseg.engine.config_lookup import find_config, shipped_names
 
     if args.out is not None:
-        source = find_config(args.name)
+        source = find_config(args.name, pipelines=None)
         print(copy_flat(source, args.out) if args.out.suffix == '.py' else copy_with_bases(source, args.out))
         return 0
     found = {name: path for name, path in shipped_names().items() if args.name in name}
@@ -70,9 +78,7 @@ def copy_flat(source: Path, target: Path) -> Path:
 
     config = read_config(source)
     with atomic_write(target) as temporary:
-        temporary.write_text(
-            f'# {source.stem} of sipe_mmseg, with all that it inherits.\n{_text(config)}', encoding='utf-8'
-        )
+        temporary.write_text(_HEADER.format(name=source.stem) + _text(config), encoding='utf-8')
     return target
 
 

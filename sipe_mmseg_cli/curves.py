@@ -24,8 +24,8 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
 def main(words: Sequence[str], prog: str) -> int:
     """Draw the curves."""
     args = parse_args(words, prog)
-    from sipe_mmseg.visualization.curves import SCORES, draw_curves
+    from sipe_mmseg.visualization.curves import draw_curves
 
-    draw_curves(args.work_dir, args.out, args.scores or list(SCORES))
+    draw_curves(args.work_dir, args.out, args.scores)
     print(args.out)
     return 0

@@ -27,8 +27,8 @@ MINIMUM = {
 _OPENMMLAB = ('mmengine', 'mmsegmentation', 'mmpretrain')
 _MMCV = ('mmcv', 'mmcv-lite', 'onedl-mmcv')
 _MMCV_MEND = (
-    'pip install "sipe-mmseg[lite]"   mmcv-lite 2.1.0: pure Python; enough for SIPE and most of mmseg\n'
-    'pip install "sipe-mmseg[full]"   mmcv 2.1.0, compiled: needs "setuptools<82" and --no-build-isolation\n'
+    'pip install mmcv-lite==2.1.0                    pure Python; enough for SIPE and most of mmseg\n'
+    'pip install --no-build-isolation mmcv==2.1.0    compiled; after pip install "setuptools<82"\n'
     'Never both: they are one package.'
 )
 _LITTLE_DISK = 2e9  # bytes: a few checkpoints
@@ -66,7 +66,7 @@ def look_over_packages(versions: Mapping[str, str], python: tuple[int, ...] = sy
         else Finding(
             'pydensecrf2 is not installed: needed by `refine`, pipelines and CRFSegTTAModel alone',
             'note',
-            'pip install "sipe-mmseg[crf]"; it compiles, so a C++ compiler has to be there, and Python 3.12 or older',
+            'pip install pydensecrf2==1.1; it compiles, so a C++ compiler has to be there, and Python 3.12 or older',
         )
     )
     return findings

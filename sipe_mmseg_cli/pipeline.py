@@ -12,7 +12,6 @@ summary.md in the work directory.
 """
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -53,13 +52,19 @@ def choose(names: list[str], args: argparse.Namespace) -> list[str]:
 def main(words: Sequence[str], prog: str) -> int:
     """Run the stages, or list them."""
     args = parse_args(words, prog)
+    from sipe_mmseg.engine.quiet_logging import only_warnings
+
+    with only_warnings():  # MMEngine would name every environment variable of every config
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     from sipe_mmseg.engine.config_lookup import find_config, shipped_names
     from sipe_mmseg.engine.pipeline import Pipeline, StageStopped, read_stages
 
-    logging.disable(logging.INFO)  # MMEngine would name every environment variable of every config
     pipeline = None
     try:
-        config = load_config(find_config(args.config))
+        config = load_config(find_config(args.config, pipelines=True))
         if not config.get('stages'):
             known = ', '.join(name for name, path in shipped_names().items() if path.parent.name == 'pipelines')
             raise ValueError(f'{args.config}: is no pipeline, it has no stages; shipped ones are {known}')
@@ -88,6 +93,4 @@ def main(words: Sequence[str], prog: str) -> int:
         return 1
     except KeyboardInterrupt as stop:
         raise Stopped(f'stopped; {pipeline.way_on if pipeline else "nothing was run"}') from stop
-    finally:
-        logging.disable(logging.NOTSET)
     return 0

@@ -13,6 +13,7 @@ work_dirs/<name of the config>, unless --work-dir names another folder. Several 
 import argparse
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.error import URLError
 
@@ -37,13 +38,13 @@ def main(words: Sequence[str], prog: str) -> int:
             check_script(words, prog)
         except (OSError, ValueError) as error:
             raise CommandError(error) from error
-        if not any(int(os.environ.get(name, 0)) for name in _RANKS):
-            with folder_lock(work_dir(words)):  # before anything is written; WorkDirLockHook takes it again
-                pass
-    try:
-        run_mmseg_tool('train.py', words)
-    except URLError as error:
-        raise CommandError(_without_download(words[0], error)) from error
+    with ExitStack() as lock:
+        if not words[0].startswith('-') and not any(int(os.environ.get(name) or 0) for name in _RANKS):
+            lock.enter_context(folder_lock(work_dir(words)))  # from before anything is written to the end
+        try:
+            run_mmseg_tool('train.py', words)
+        except URLError as error:
+            raise CommandError(_without_download(words[0], error)) from error
     return 0
 
 

@@ -67,7 +67,7 @@ def test_apply_again_changes_nothing():
     assert sys.modules.get('mmcv._ext') is ops_module
 
 
-def test_missing_mmcv_names_both_extras():
+def test_missing_mmcv_names_both_packages():
     result = run_python(
         'import importlib.machinery, sys\n'
         'class WithoutMMCV(importlib.machinery.PathFinder):\n'
@@ -79,8 +79,8 @@ def test_missing_mmcv_names_both_extras():
     )
     assert result.returncode == 1
     assert 'ImportError: sipe_mmseg needs MMCV' in result.stderr
-    assert 'pip install "sipe-mmseg[lite]"' in result.stderr
-    assert 'pip install "sipe-mmseg[full]"' in result.stderr
+    assert 'pip install mmcv-lite==2.1.0' in result.stderr
+    assert 'pip install --no-build-isolation mmcv==2.1.0' in result.stderr
 
 
 # Placeholder of MMCV's operators ------------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ def placeholder(without_ops_module: pytest.MonkeyPatch) -> types.ModuleType:
 def test_placeholder_operator_says_what_to_install(placeholder: types.ModuleType):
     operator = placeholder.nms
     assert operator.__name__ == 'nms'
-    with pytest.raises(ImportError, match=r"'nms'.*mmcv-lite.*sipe-mmseg\[full\]"):
+    with pytest.raises(ImportError, match=r"'nms'.*mmcv-lite.*pip install --no-build-isolation mmcv==2"):
         operator(torch.zeros(1, 4), torch.zeros(1), iou_threshold=0.5)
 
 

@@ -16,7 +16,7 @@ default_hooks = dict(
     logger=dict(type='OneWriterLoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     finite_loss=dict(type='FiniteLossHook'),
-    # Two, because MMEngine removes the old one before it writes the new one: a run killed in between would have none.
+    # Two, because the disk may damage the newest. There must be room for a third, which is written before one goes.
     checkpoint=dict(type='WholeCheckpointHook', by_epoch=True, interval=1, max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     score_finished=dict(type='ScoreFinishedHook'),

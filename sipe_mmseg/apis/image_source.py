@@ -10,7 +10,7 @@ from urllib.parse import urlparse
 import numpy as np
 import numpy.typing as npt
 
-from ..datasets.image_files import IMAGE_SUFFIXES, first_few
+from ..datasets.image_files import IMAGE_SUFFIXES, first_few, no_pictures
 from ..datasets.image_labels import foreground_indices
 from ..datasets.messages import closest, short
 
@@ -81,12 +81,7 @@ def given_images(inputs: Any) -> Given:
 def left_out_line(left_out: Sequence[str]) -> str:
     """What to tell of the files of a folder that were left out; at least one."""
     names = first_few(os.path.basename(path) for path in left_out)
-    number = (
-        '1 file is no picture by its name'
-        if len(left_out) == 1
-        else f'{len(left_out)} files are no pictures by their names'
-    )
-    return f'{number}, and left out: {names}'
+    return f'{no_pictures(left_out)}, and left out: {names}'
 
 
 def image_sources(

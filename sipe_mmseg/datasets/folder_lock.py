@@ -18,13 +18,14 @@ LOCK_FILE = '.lock'
 # What file systems answer that know no locks, some network drives among them.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 # Processes that this one forks inherit its open files and, with them, its locks: data workers, which may live on for
-# seconds when it is killed. They close them.
-_own: set[FileIO] = set()
+# seconds when it is killed. They close them. By the real path of the locked file.
+_own: dict[str, FileIO] = {}
 
 
 def _close_in_child() -> None:
-    for file in _own:
+    for file in _own.values():
         file.close()
+    _own.clear()
 
 
 os.register_at_fork(after_in_child=_close_in_child)
@@ -35,7 +36,9 @@ class FolderInUseError(RuntimeError):
 
 
 @contextmanager
-def folder_lock(folder: str | os.PathLike[str], name: str = LOCK_FILE, keep: bool = False) -> Iterator[int]:
+def folder_lock(
+    folder: str | os.PathLike[str], name: str = LOCK_FILE, keep: bool = False, join: bool = False
+) -> Iterator[int]:
     """Hold a folder against other runs. The kernel ends it with the process, however that ends: no lock grows stale.
 
     The lock is one on an open file (``flock``), not the file itself, which a killed run leaves behind. Where the file
@@ -45,6 +48,7 @@ def folder_lock(folder: str | os.PathLike[str], name: str = LOCK_FILE, keep: boo
         folder: The folder; it is made.
         name: The file in it that is locked.
         keep: Leave the file there at the end, for processes that have inherited it and still hold it.
+        join: Where this very process holds the lock already, count as a part of that run, which frees it.
 
     Yields:
         File descriptor of the lock.
@@ -54,17 +58,22 @@ def folder_lock(folder: str | os.PathLike[str], name: str = LOCK_FILE, keep: boo
         OSError: If nothing may be written into the folder.
     """
     path = Path(folder, name)
+    known = os.path.realpath(path)
+    if join and known in _own:
+        yield _own[known].fileno()
+        return
+    owner = os.getpid()
     with _locked_file(path) as file:
         try:
             if not keep:
-                _own.add(file)
+                _own[known] = file
             with clear_write_errors(path):
                 file.truncate(0)
                 file.write(f'process {os.getpid()} on {socket.gethostname()}\n'.encode())
             yield file.fileno()
         finally:
-            _own.discard(file)
-            if not keep:
+            if not keep and os.getpid() == owner:  # no fork of it, which has come here by an error
+                del _own[known]
                 path.unlink(missing_ok=True)
 
 

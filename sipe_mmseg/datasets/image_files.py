@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..refinement.label_values import IGNORE_INDEX
 from .json_files import require_file
-from .messages import short, shown
+from .messages import counted, short, shown
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -392,6 +392,11 @@ def first_few(names: Iterable[str], count: int = 5) -> str:
     """The first ``count`` names, for a message."""
     names = list(names)
     return ', '.join(names[:count]) + (', ...' if len(names) > count else '')
+
+
+def no_pictures(paths: Sequence[str]) -> str:
+    """How many files are no pictures by their names, for a message."""
+    return counted(len(paths), 'file is no picture by its name', 'files are no pictures by their names')
 
 
 def _is_turned(image: Image.Image) -> bool:

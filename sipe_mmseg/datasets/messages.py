@@ -23,6 +23,11 @@ def short(text: str) -> str:
     return text if len(text) <= 2 * _LENGTH else f'{text[: 2 * _LENGTH - 3]}...'
 
 
+def counted(number: int, one: str, several: str) -> str:
+    """A number with what it counts: ``one`` after 1, ``several`` after any other."""
+    return f'{number} {one if number == 1 else several}'
+
+
 def closest(name: str, names: Iterable[str]) -> str | None:
     """The one of ``names`` that is most like ``name``, if any is; upper and lower case are the same."""
     by_lower_case = {other.lower(): other for other in names}

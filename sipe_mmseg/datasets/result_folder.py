@@ -20,8 +20,9 @@ _CONTENTS = {  # by suffix, what is in a folder of results, and which command wr
     '.npz': ('CAM files', '`sipe-mmseg labels --cams`'),
 }
 _RUN_AGAIN = 'The command that wrote the folder writes what is missing, if it is run again with the same split'
-_SHOWN_CHANGES = 20
-_SHOWN_LENGTH = 80
+_SHOWN_CHANGES = 6
+_SHOWN_LENGTH = 60
+_SHOWN_ALIKE = 15  # characters before the first that differs
 
 
 @dataclass(frozen=True)
@@ -186,16 +187,17 @@ def source_settings(folder: ResultFolder) -> dict[str, str]:
 
 
 def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """One line for each setting that is not the same in both, by its dotted name; the first twenty of them."""
-    before, after = dict(_leaves(old)), dict(_leaves(new))
-    keys = [key for key in {**before, **after} if before.get(key, _NOT_SET) != after.get(key, _NOT_SET)]
-    lines = [f'  {key}: was {before.get(key, _NOT_SET)}, now {after.get(key, _NOT_SET)}' for key in keys]
+    """One line for each setting that is not the same in both, by its dotted name; the first few of them.
+
+    Long values are cut to the part in which they begin to differ.
+    """
+    lines = ['  {}: was {}, now {}'.format(name, *_cut(before, after)) for name, before, after in _changes(old, new)]
     if len(lines) > _SHOWN_CHANGES:
         lines[_SHOWN_CHANGES:] = [f'  ... and {len(lines) - _SHOWN_CHANGES} more']
     return '\n'.join(lines)
 
 
-_NOT_SET = 'not set'
+_NOT_SET = object()
 
 
 def _is_encodable(name: str) -> bool:
@@ -207,12 +209,34 @@ def _is_encodable(name: str) -> bool:
     return True
 
 
-def _leaves(value: Any, name: str = '') -> Iterable[tuple[str, str]]:
-    """Every single setting with its dotted name, as text."""
-    if isinstance(value, dict | list) and value:
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            yield from _leaves(item, f'{name}.{key}' if name else str(key))
+def _changes(old: Any, new: Any, name: str = '') -> Iterable[tuple[str, str, str]]:
+    """Dotted name, old and new value of each setting that differs: all of a list that has another length, or of a dict
+    that has another type.
+    """
+    if isinstance(old, dict) and isinstance(new, dict) and (not name or old.get('type') == new.get('type')):
+        keys: Iterable[Any] = {**old, **new}
+        before, after = old, new
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        keys = range(len(old))
+        before, after = dict(enumerate(old)), dict(enumerate(new))
     else:
-        text = json.dumps(value)
-        yield short(name), text if len(text) <= _SHOWN_LENGTH else f'{text[: _SHOWN_LENGTH - 3]}...'
+        if old != new:
+            yield short(name), _text(old), _text(new)
+        return
+    for key in keys:
+        yield from _changes(before.get(key, _NOT_SET), after.get(key, _NOT_SET), f'{name}.{key}' if name else str(key))
+
+
+def _text(value: Any) -> str:
+    return 'not set' if value is _NOT_SET else json.dumps(value)
+
+
+def _cut(*texts: str) -> list[str]:
+    """Texts cut to the part in which they begin to differ."""
+    if max(map(len, texts)) <= _SHOWN_LENGTH:
+        return list(texts)
+    differing = (place for place, letters in enumerate(zip(*texts, strict=False)) if len(set(letters)) > 1)
+    alike = next(differing, min(map(len, texts)))
+    start = max(0, alike - _SHOWN_ALIKE)
+    end = start + _SHOWN_LENGTH
+    return ['...'[: 3 * (start > 0)] + text[start:end] + '...'[: 3 * (end < len(text))] for text in texts]

@@ -1,11 +1,12 @@
 """Configs by path, work directory or name, and where configs and tools are."""
 
-import difflib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from ..datasets.messages import shown
+from ..datasets.image_files import first_few
+from ..datasets.messages import closest, shown
 
 _NOTE_LENGTH = 4096  # the longest path of Linux
 _CONTROL = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029]')
@@ -13,15 +14,17 @@ _PACKAGE = Path(__file__).parents[1]
 _MARKS = {'configs': 'sipe', 'tools': 'generate_labels.py'}  # what tells our folder from others of that name, mmseg's
 
 
-def find_config(source: str | os.PathLike[str]) -> Path:
+def find_config(source: str | os.PathLike[str], pipelines: bool | None = False) -> Path:
     """The config file that a path, a work directory or a name stands for.
 
     Args:
         source: Path of a config file; or a work directory, in which training leaves a copy of its config; or the name
             of a shipped config, with or without ``.py``, such as ``sipe_r50_1xb16-5e_voc12aug-512x512``.
+        pipelines: Which names a message about one that there is not may propose: those of pipelines (True), all others
+            (False), or both (None).
 
     Raises:
-        FileNotFoundError: If it is none of these.
+        FileNotFoundError: If it is none of these; the message proposes what is like it.
         ValueError: If a work directory has several configs.
     """
     path = Path(source).expanduser()
@@ -31,8 +34,9 @@ def find_config(source: str | os.PathLike[str]) -> Path:
     if path.is_dir() and (any(path.glob('*.py')) or not (named and path.name in shipped_names())):
         return _config_of_work_dir(path)
     if path.name == str(source) and path.suffix in ('', '.py'):
-        return _shipped_config(path.stem)
-    raise FileNotFoundError(f'{source}: there is neither a config file nor a work directory of this name')
+        return _shipped_config(path.stem, pipelines)
+    near = _similar_path(path)
+    raise FileNotFoundError(f'{source}: no such file or folder' + (f'; did you mean {near!r}?' if near else ''))
 
 
 def find_dataset_config(source: str | os.PathLike[str]) -> Path:
@@ -151,13 +155,32 @@ def _config_of_work_dir(folder: Path) -> Path:
     return configs[0]
 
 
-def _shipped_config(name: str) -> Path:
+def _shipped_config(name: str, pipelines: bool | None) -> Path:
     try:
         known = shipped_names()
     except FileNotFoundError as error:
         raise FileNotFoundError(f'{name}: no such config file or work directory, and {error}') from error
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f'did you mean {close[0]!r}?' if close else '`sipe-mmseg configs` lists them'
-        raise FileNotFoundError(f'{name}: no such config file or work directory, and no shipped config; {hint}')
+        wanted = [each for each, path in known.items() if pipelines in (None, path.parent.name == 'pipelines')]
+        raise FileNotFoundError(
+            f'{name}: no such config file or work directory, and no shipped config; {_proposal(name, wanted)}'
+        )
     return known[name]
+
+
+def _proposal(name: str, names: Sequence[str]) -> str:
+    """What may be meant: those of the names that this one is a part of, else one that is like it, else a path."""
+    close = closest(name, names) or _similar_path(Path(name))
+    longer = [repr(each) for each in names if name.lower() in each] or [repr(close)] * bool(close)
+    return f'did you mean {first_few(longer, 3)}?' if longer else '`sipe-mmseg configs` lists them'
+
+
+def _similar_path(path: Path) -> str | None:
+    """A path that is there, or the beginning of one, in which a single name is another than in this one."""
+    there = next((folder for folder in path.parents if folder.is_dir()), Path())
+    first, *rest = path.relative_to(there).parts
+    close = closest(first, os.listdir(there))
+    if close is None:
+        return None
+    whole = Path(there, close, *rest)
+    return str(whole if whole.exists() else there / close)

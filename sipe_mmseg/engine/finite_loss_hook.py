@@ -10,7 +10,9 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
 from ..datasets.image_files import first_few
+from .checkpoint_lookup import NOTE, find_checkpoint
 from .model_state import unwrapped
+from .whole_checkpoint_hook import WholeCheckpointHook
 
 _SHOWN_IMAGES = 32
 
@@ -33,6 +35,7 @@ class FiniteLossHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Remember the checkpoint that is there already, which may be another training's."""
         self._images: list[str] = []
+        self._iteration = runner.iter
         self._before = None if runner._resume else _state(_pointer(runner))
 
     def after_train_iter(
@@ -47,13 +50,14 @@ class FiniteLossHook(Hook):
         Raises:
             DivergedError: If it is not finite.
         """
+        self._iteration = runner.iter + 1  # from here on: MMEngine counts on before the epoch ends, where it saves
         samples = (data_batch or {}).get('data_samples') or ()
         self._images = [sample.get('img_path', 'an image without img_path') for sample in samples]
         values = {name: runner.message_hub.get_scalar(f'train/{name}').current() for name in outputs or {}}
         if not math.isfinite(values.get('loss', 0.0)):
             shown = ', '.join(f'{name} {value:.4g}' for name, value in values.items())
             raise DivergedError(
-                f'iteration {runner.iter + 1}: the loss is not finite ({shown}). {self._way_on(runner)}'
+                f'iteration {self._iteration}: the loss is not finite ({shown}). {self._way_on(runner)}'
             )
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
@@ -72,7 +76,7 @@ class FiniteLossHook(Hook):
         ]
         if bad:
             raise DivergedError(
-                f'iteration {runner.iter + 1}: {len(bad)} weights are not finite ({first_few(bad)}), and no checkpoint '
+                f'iteration {self._iteration}: {len(bad)} weights are not finite ({first_few(bad)}), and no checkpoint '
                 f'was written. {self._way_on(runner)}'
             )
 
@@ -80,24 +84,29 @@ class FiniteLossHook(Hook):
         images = self._images[:_SHOWN_IMAGES]
         if len(self._images) > len(images):
             images.append(f'... and {len(self._images) - len(images)} more')
-        pointer = _pointer(runner)
-        state = _state(pointer)
-        if state is None or state == self._before:
-            good = 'This run has written no checkpoint yet.'
-        else:
-            good = f'The last good checkpoint is {pointer.read_text().strip()}; --resume goes on from it.'
         return (
             'The training was stopped. Its images:\n  '
             + '\n  '.join(images)
-            + f'\n{good} The same settings end at the same place: look at these images and their labels, and clip '
-            'gradients (--cfg-options optim_wrapper.clip_grad.max_norm=1), leave --amp out, or begin anew with a lower '
-            'rate (optim_wrapper.optimizer.lr); a rate is not changed by --resume'
+            + f'\n{self._last_good(runner)} The same settings end at the same place: look at these images and their '
+            'labels, and clip gradients (--cfg-options optim_wrapper.clip_grad.max_norm=1), leave --amp '
+            'out, or begin anew with a lower rate (optim_wrapper.optimizer.lr); a rate is not changed by --resume'
         )
+
+    def _last_good(self, runner: Any) -> str:
+        state = _state(_pointer(runner))
+        if state is None or state == self._before:
+            return 'This run has written no checkpoint yet.'
+        hooks = [hook for hook in runner.hooks if isinstance(hook, WholeCheckpointHook)]
+        try:
+            found = hooks[0].find(runner) if hooks else find_checkpoint(runner.work_dir)
+        except (OSError, ValueError) as error:
+            return f'It left no checkpoint to go on from: {error}.'
+        return f'The last good checkpoint is {found}; --resume goes on from it.'
 
 
 def _pointer(runner: Any) -> Path:
     """The file that names the last checkpoint of a work directory."""
-    return Path(runner.work_dir, 'last_checkpoint')
+    return Path(runner.work_dir, NOTE)
 
 
 def _state(path: Path) -> tuple[int, int, bytes] | None:

@@ -52,4 +52,19 @@ def run_mmseg_tool(name: str, words: Sequence[str]) -> None:
         end_with_parent()
         if not torch.cuda.is_available():
             sys.argv += join_processes_without_gpu()
-    runpy.run_path(str(script), run_name='__main__')
+    try:
+        runpy.run_path(str(script), run_name='__main__')
+    except SystemExit as stop:
+        if stop.code == 2 and (unknown := _settings_among(words, script.read_text(encoding='utf-8'))):
+            print(
+                f'{", ".join(unknown)}: settings of the config go behind --cfg-options; for another length: '
+                '--cfg-options train_cfg.max_epochs=3',
+                file=sys.stderr,
+            )
+        raise
+
+
+def _settings_among(words: Sequence[str], script: str) -> list[str]:
+    """Options that a script does not name, if it takes settings of a config."""
+    options = [word.partition('=')[0] for word in words if word.startswith('--')]
+    return [option for option in options if f"'{option}'" not in script] if "'--cfg-options'" in script else []

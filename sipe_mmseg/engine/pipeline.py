@@ -37,7 +37,7 @@ _MAX_NESTING = 10  # of variables made of variables
 _SECONDS_TO_END = 5.0  # for a command that the terminal's Ctrl-C may not have reached
 _SECONDS_BETWEEN_LOOKS = 0.5
 # Modules that come with an extra.
-_INSTALL = {'pydensecrf': 'pip install "sipe-mmseg[crf]" (a C++ compiler, and Python 3.12 or older)'}
+_INSTALL = {'pydensecrf': 'pip install pydensecrf2==1.1 (a C++ compiler, and Python 3.12 or older)'}
 # What a config says about speed and messages, not about results.
 _UNDECISIVE = (
     *('work_dir', 'log_level', 'log_processor', 'visualizer', 'vis_backends'),

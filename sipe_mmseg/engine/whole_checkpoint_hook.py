@@ -1,6 +1,7 @@
 """Checkpoints that appear complete or not at all, and a resume that takes no others."""
 
 import os
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mmseg.registry import HOOKS
 
 from ..datasets.atomic_write import atomic_write, remove_leftovers
 from ..datasets.image_files import first_few
+from .checkpoint_contents import check_readable
 from .checkpoint_lookup import NOTE, find_checkpoint, is_numbered
 from .config_lookup import read_note
 
@@ -45,10 +47,14 @@ class WholeCheckpointHook(CheckpointHook):
     nothing, or a file that a full disk has cut short. Here a checkpoint on a local disk appears complete or not at all,
     and ``resume = True`` goes on from the one that :func:`~sipe_mmseg.engine.checkpoint_lookup.find_checkpoint` finds.
     ``load_from`` is what to go on from where the work directory has no checkpoint, or if it names one of its own.
-    Training begins anew only where there is neither. Arguments are those of ``CheckpointHook``.
+    Training begins anew only where there is neither. The oldest checkpoint is removed when the new one is there: the
+    disk must have room for one more than ``max_keep_ckpts``. Arguments are those of ``CheckpointHook``.
     """
 
     file_backend: Any
+    max_keep_ckpts: int
+    keep_ckpt_ids: deque[int]
+    _is_tried = False
 
     def before_run(self, runner: Any) -> None:
         """Decide what to resume from; MMEngine looks for it right after this.
@@ -131,8 +137,60 @@ class WholeCheckpointHook(CheckpointHook):
         return Path(self.out_dir, Path(runner.work_dir).name)
 
     def before_train(self, runner: Any) -> None:
-        """Choose where checkpoints go, as MMEngine does."""
+        """Choose where checkpoints go, as MMEngine does, and try what they will hold beside tensors.
+
+        Raises:
+            UnreadableError: If none of them could be loaded.
+        """
         super().before_train(runner)
+        self._is_tried = False
+        schedulers = runner.param_schedulers or []
+        check_readable(
+            dict(
+                meta=dict(dataset_meta=getattr(runner.train_dataloader.dataset, 'metainfo', None)),
+                message_hub=runner.message_hub.state_dict(),
+                optimizer=runner.optim_wrapper.state_dict(),
+                param_schedulers=[
+                    each.state_dict()
+                    for part in (schedulers.values() if isinstance(schedulers, dict) else [schedulers])
+                    for each in part
+                ],
+            )
+        )
         if type(self.file_backend) is LocalBackend:
             self.backend_args = dict(backend=_BACKEND)
             self.file_backend = get_file_backend(backend_args=self.backend_args)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Try the first checkpoint once more: hooks may have put something into it.
+
+        Raises:
+            UnreadableError: If it could not be loaded.
+        """
+        if not self._is_tried:
+            check_readable(checkpoint)
+            self._is_tried = True
+
+    def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:
+        """Write first and remove after; MMEngine does it the other way round."""
+        limit = self.max_keep_ckpts
+        outdated: list[int] = []
+        if limit > 0 and step not in self.keep_ckpt_ids:
+            steps = [*self.keep_ckpt_ids, step]
+            outdated = steps[:-limit]
+            self.keep_ckpt_ids = deque(steps[-limit:], limit)
+            # With what goes only after this has been written: where a kill comes in between, a resumed training of
+            # MMEngine removes those that are too many.
+            runner.message_hub.update_info('keep_ckpt_ids', steps)
+        self.max_keep_ckpts = 0
+        try:
+            super()._save_checkpoint_with_step(runner, step, meta)
+        finally:
+            self.max_keep_ckpts = limit
+        if is_main_process():
+            for each in outdated:
+                path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(each))
+                if self.file_backend.isfile(path):
+                    self.file_backend.remove(path)
+                elif self.file_backend.isdir(path):  # DeepSpeed's are folders
+                    self.file_backend.rmtree(path)

@@ -16,7 +16,8 @@ class WorkDirLockHook(Hook):
     """Refuse to train where another process is training; two runs would remove each other's checkpoints.
 
     The first process of a training holds the lock. It is freed when the training or the process ends, however that
-    ends; a training that failed in this very process (a notebook) makes room for the next one.
+    ends; a training that failed in this very process (a notebook) makes room for the next one. Where ``sipe-mmseg
+    train`` holds the lock from its start to its end, the training joins in.
     """
 
     priority = 'VERY_HIGH'
@@ -31,7 +32,7 @@ class WorkDirLockHook(Hook):
         if is_main_process():
             self._release(runner)
             with ExitStack() as stack:
-                stack.enter_context(folder_lock(runner.work_dir))
+                stack.enter_context(folder_lock(runner.work_dir, join=True))
                 self._held[os.path.realpath(runner.work_dir)] = stack.pop_all()
 
     def after_train(self, runner: Any) -> None:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..datasets.atomic_write import atomic_write
+from ..datasets.atomic_write import atomic_write, check_writable
 from ..datasets.json_files import parse_json
-from ..datasets.messages import shown
+from ..datasets.messages import closest, shown
 
 Curves = dict[str, list[tuple[int, float]]]
 """Of each logged figure its (iterations done, value), in the order of iterations."""
@@ -17,21 +18,31 @@ Curves = dict[str, list[tuple[int, float]]]
 SCORES = ('mIoU', 'mAP')
 
 
-def draw_curves(work_dir: str | Path, out: str | Path, scores: Sequence[str] = SCORES) -> None:
+def draw_curves(work_dir: str | Path, out: str | Path, scores: Sequence[str] | None = None) -> None:
     """Draw losses, learning rate and scores of a run over its iterations, one above the other.
 
-    What the run has not logged is left out. The total loss is drawn only where it is the only one.
+    What the run has not logged is left out, unless it is named. The total loss is drawn only where it is the only one.
 
     Args:
         work_dir: As in :func:`read_curves`.
         out: File for the picture; its suffix says of which kind (``.png``, ``.svg``, ``.pdf``).
-        scores: Which figures of the validation to draw.
+        scores: Which figures of the validation to draw; by default those of :data:`SCORES` that there are.
 
     Raises:
         FileNotFoundError: If there are no logs.
-        ValueError: If the logs cannot be read, or nothing to draw is in them.
+        OSError: If the file cannot be written.
+        ValueError: If the logs cannot be read, nothing to draw is in them, a score is not among them, or the file's
+            suffix is of no kind of picture.
     """
+    check_writable(out)
+    if Path(out).suffix[1:].lower() not in FigureCanvasBase.get_supported_filetypes():
+        raise ValueError(f'{out}: name a file that ends with .png, .svg or .pdf')
     curves = read_curves(work_dir)
+    for name in scores or ():
+        if name not in curves:
+            close = closest(name, curves)
+            hint = f'did you mean {close!r}?' if close else f'there are {", ".join(sorted(curves))}'
+            raise ValueError(f'{work_dir}: has logged no {shown(name)}; {hint}')
     losses = [name for name in curves if name.rpartition('.')[2].startswith('loss')]
     losses = [name for name in losses if name != 'loss'] or losses
     rates = [name for name in curves if name in ('lr', 'base_lr')]
@@ -40,7 +51,7 @@ def draw_curves(work_dir: str | Path, out: str | Path, scores: Sequence[str] = S
     drawn: dict[str, list[str]] = {
         'loss': losses,
         'learning rate': rates,
-        'score (%)': [name for name in scores if name in curves],
+        'score (%)': [name for name in scores or SCORES if name in curves],
     }
     drawn = {title: names for title, names in drawn.items() if names}
 
@@ -57,7 +68,7 @@ def draw_curves(work_dir: str | Path, out: str | Path, scores: Sequence[str] = S
     axes[-1].set_xlabel('iterations')
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     with atomic_write(out) as temporary:
-        figure.savefig(temporary, format=Path(out).suffix[1:] or None)
+        figure.savefig(temporary, format=Path(out).suffix[1:])
 
 
 def read_curves(work_dir: str | Path) -> Curves:

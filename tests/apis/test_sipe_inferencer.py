@@ -443,7 +443,7 @@ def test_wrong_models_are_named(home: Path, tmp_path: Path) -> None:
         SIPEInferencer(run / 'tiny.py')
     with pytest.raises(FileNotFoundError, match=r'checkpoint .*fly\.pth: no such file'):
         SIPEInferencer(run / 'tiny.py', 'fly.pth')
-    with pytest.raises(FileNotFoundError, match=r'fly\.py: there is neither a config file nor'):
+    with pytest.raises(FileNotFoundError, match=r'fly\.py: no such file or folder'):
         SIPEInferencer(tmp_path / 'fly.py', run / 'tiny.pth')
     with pytest.raises(TypeError, match=r'model must be a config file, .* not int'):
         SIPEInferencer(3)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.logging import print_log
 from PIL import Image
 
 from sipe_mmseg.datasets.dataset_summary import DatasetSummary
@@ -50,7 +51,7 @@ def test_an_installation_without_mmcv() -> None:
     )
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 10, done.stderr
-    assert 'problem  neither mmcv-lite nor mmcv is installed\n         pip install "sipe-mmseg[lite]"' in done.stdout
+    assert 'problem  neither mmcv-lite nor mmcv is installed\n         pip install mmcv-lite==2.1.0 ' in done.stdout
     assert 'ok       mmengine ' in done.stdout or 'onedl-mmengine' in done.stdout
     assert done.stdout.endswith('photos is not looked at before the installation is in order\n\n1 problem\n')
 
@@ -92,7 +93,7 @@ def test_sound_pictures(photos: Path, run: Callable) -> None:
     assert code == 0
     assert 'ok       4 of 4 pictures can be read' in printed
     assert 'ok       sizes: from 20x20 (more/c.jpg) to 120x90 (b.png)' in printed
-    assert 'note     1 are turned, as their EXIF orientation says' in printed
+    assert 'note     1 picture is turned when read, as the EXIF orientation says' in printed
     assert 'other' not in printed and 'mode' not in printed
 
 
@@ -111,14 +112,14 @@ def test_each_unusable_picture_is_named(photos: Path, run: Callable) -> None:
     assert f'problem  {photos}/text.png: not a readable image' in printed
     assert f'problem  {photos}/tiny.png: 8x40 pixels, but both sides must have at least 16' in printed
     assert f'problem  {photos}/b.png: differs from b.jpg in its suffix only' in printed
-    assert 'note     1 of mode LA: ' in printed
-    assert 'note     1 files are no pictures by their names: notes.txt' in printed
+    assert 'note     1 picture of mode LA: ' in printed
+    assert 'note     1 file is no picture by its name: notes.txt' in printed
     assert printed.endswith('\n4 problems\n')
     assert f'{photos}/tiny.png' not in run(photos, '--min-side', 8)[1]
 
 
 def test_pictures_damaged_in_the_middle(photos: Path, monkeypatch: pytest.MonkeyPatch, run: Callable) -> None:
-    assert 'ok       4 pictures are whole: all of their pixels can be decoded' in run(photos)[1]
+    assert 'ok       4 pictures are whole: every pixel can be decoded' in run(photos)[1]
     picture(photos / 'large.jpg', (300, 200))
     content = bytearray((photos / 'large.jpg').read_bytes())
     del content[len(content) // 2 : len(content) // 2 + 3000]
@@ -166,7 +167,7 @@ def test_a_folder_without_pictures(tmp_path: Path, run: Callable) -> None:
     (tmp_path / 'notes.txt').touch()
     code, printed = run(tmp_path)
     assert code == 1
-    assert f'problem  no pictures in {tmp_path} (1 other files)' in printed
+    assert f'problem  no pictures in {tmp_path} (1 other file)' in printed
 
 
 def test_labels_are_held_against_the_pictures(photos: Path, tmp_path: Path, run: Callable) -> None:
@@ -291,6 +292,61 @@ def test_what_is_wrong_with_a_config_is_named(shapes: Path, run: Callable) -> No
     code, printed = run('sipe_r18')
     assert code == 1
     assert 'problem  sipe_r18: no such config file' in printed
+
+
+def test_no_log_lines_between_the_findings(shapes: Path, run: Callable) -> None:
+    print_log('a logger that has shown a line', 'current')
+    assert ' - INFO - ' not in run(SHAPES)[1].partition('\nsipe_r18')[2]
+    print_log('and shows more afterwards', 'current')
+
+
+def test_a_path_that_is_not_there(tmp_path: Path, run: Callable) -> None:
+    (tmp_path / 'photos/train').mkdir(parents=True)
+    code, printed = run(tmp_path / 'photos/trian')
+    assert code == 1
+    assert f"photos/trian: no such file or folder; did you mean '{tmp_path}/photos/train'?" in printed
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'instead'),
+    [
+        ('train.csv', 'image,labels\n', 'a label file goes with its folder: sipe-mmseg check FOLDER --labels '),
+        ('train.json', '{"a.jpg": ["cat"]}', 'a label file goes with its folder: sipe-mmseg check FOLDER --labels '),
+        ('train.json', '[]', 'a label file goes with its folder: sipe-mmseg check FOLDER --labels '),
+        ('a.jpg', '', 'a folder of pictures: sipe-mmseg check '),
+    ],
+)
+def test_a_file_that_is_no_config(name: str, content: str, instead: str, tmp_path: Path, run: Callable) -> None:
+    (tmp_path / name).write_text(content)
+    code, printed = run(tmp_path / name)
+    assert code == 1
+    assert f'problem  {tmp_path / name}: is no config\n' in printed and instead in printed
+
+
+def test_a_config_in_json_is_one(tmp_path: Path, run: Callable) -> None:
+    (tmp_path / 'mine.json').write_text('{"default_scope": "mmseg", "_base_": []}')
+    assert f'ok       config {tmp_path}/mine.json' in run(tmp_path / 'mine.json')[1]
+
+
+def test_classes_that_no_data_set_follows_are_noted(shapes: Path, tmp_path: Path, run: Callable) -> None:
+    config = tmp_path / 'mine.py'
+    lines = [
+        "classes = ('background', 'fly')",
+        "metainfo = dict(classes=('background', 'fly'))",
+        "dataset = dict(type='BaseSegDataset', data_root='data', ann_file='ImageSets/Segmentation/val.txt', "
+        "data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'), "
+        "metainfo=dict(classes=('background', 'cat')))",
+        'train_dataloader = dict(batch_size=1, dataset=dataset)',
+    ]
+    for first, key in ((0, 'classes'), (1, 'metainfo')):
+        config.write_text('\n'.join(lines[first:]))
+        code, printed = run(config)
+        assert code == 0
+        assert f'note     train: has the classes background, cat, not those of `{key}`: background, fly\n' in printed
+        assert printed.count('not those of') == 1
+    config.write_text('\n'.join(lines[2:]))
+    assert 'not those of' not in run(config)[1]
+    assert 'not those of' not in run(SHAPES)[1]
 
 
 def test_weights_to_begin_with(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable) -> None:

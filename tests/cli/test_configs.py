@@ -35,6 +35,14 @@ def test_a_flat_copy_says_the_same(name: str, tmp_path: Path) -> None:
     assert copied.to_dict() == Config.fromfile(find_config(name)).to_dict()
 
 
+def test_a_flat_copy_says_what_it_is(tmp_path: Path) -> None:
+    assert main(['configs', CUSTOM, '--out', 'copy.py']) == 0
+    header = [line for line in (tmp_path / 'copy.py').read_text().splitlines() if line.startswith('#')]
+    assert header[0].startswith(f'# {CUSTOM} ') and 2 < len(header) < 7
+    for word in ('metainfo', 'num_classes', 'Environment variables', '--out DIR'):
+        assert word in ' '.join(header)
+
+
 def test_a_folder_gets_the_config_and_what_it_inherits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

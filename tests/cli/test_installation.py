@@ -63,7 +63,7 @@ def test_the_fork_is_accepted() -> None:
     [
         (without('torch'), 'torch is not installed', 'pip install torch'),
         (without('ftfy'), 'ftfy is not installed', 'pip install ftfy'),
-        (without('mmcv-lite'), 'neither mmcv-lite nor mmcv is installed', r'pip install "sipe-mmseg\[lite\]"'),
+        (without('mmcv-lite'), 'neither mmcv-lite nor mmcv is installed', r'pip install mmcv-lite==2\.1\.0 '),
         (
             {**GOOD, 'mmcv': '2.1.0'},
             r'mmcv 2\.1\.0 and mmcv-lite 2\.1\.0: they are one',
@@ -97,7 +97,7 @@ def test_what_is_optional_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installation.importlib.util, 'find_spec', lambda name: None)
     notes = [finding for finding in look_over_packages(without('pydensecrf2')) if finding.state == 'note']
     assert 'without pkg_resources' in notes[0].text and 'setuptools<82' in notes[0].mend
-    assert notes[1].text.startswith('pydensecrf2 is not installed') and '[crf]' in notes[1].mend
+    assert notes[1].text.startswith('pydensecrf2 is not installed') and 'pydensecrf2==1.1;' in notes[1].mend
 
 
 def test_minima_are_those_of_the_package() -> None:

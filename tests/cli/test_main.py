@@ -129,6 +129,27 @@ def test_mistakes_are_lines_and_our_own_errors_are_not(
         main(['configs'])
 
 
+def test_settings_that_are_no_options_get_a_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', [])
+    for words, hint in ((['--epochs', '3', '--resume'], True), (['--launcher', 'fly'], False)):
+        with pytest.raises(SystemExit) as stop:
+            main(['train', 'sipe_r18_1xb16-6e_shapes-160x160', *words])
+        assert stop.value.code == 2
+        said = capsys.readouterr().err
+        assert ('--epochs: settings of the config go behind --cfg-options; for another length' in said) == hint
+
+
+def test_a_work_directory_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / 'a.jpg').touch()
+    for given, named in ((tmp_path / 'a.jpg', tmp_path / 'a.jpg'), (tmp_path / 'a.jpg/run', tmp_path / 'a.jpg')):
+        for option in (['--work-dir', str(given)], [f'--work-dir={given}']):
+            assert main(['train', 'sipe_r18_1xb16-6e_shapes-160x160', *option]) == 1
+            assert capsys.readouterr().err == f'{named} is a file; name a folder\n'
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
@@ -197,7 +218,7 @@ def test_a_checkpoint_of_another_number_of_classes_is_not_scored(
 def test_without_mmcv_the_command_says_what_to_install() -> None:
     done = run_python(f'{WITHOUT_MMCV}sys.exit(main(["labels", "x", "y", "--out", "z"]))')
     assert done.returncode == 1
-    assert 'pip install "sipe-mmseg[lite]"' in done.stderr
+    assert 'pip install mmcv-lite==2.1.0' in done.stderr
     assert 'Traceback' not in done.stderr
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sipe_mmseg.datasets.result_folder import ResultFolder, file_digest, source_settings
+from sipe_mmseg.datasets.result_folder import ResultFolder, changed_settings, file_digest, source_settings
 
 SETTINGS = {'checkpoint_sha256': 'abc', 'model': {'scales': (1.0, 0.5), 'head': {'alpha': 0.5}}, 'tta': None}
 
@@ -97,20 +97,35 @@ def test_every_changed_setting_is_named_with_both_values_and_the_ways_out(tmp_pa
         '  model.scales.1: was 0.5, now 2.0',
         '  model.head.alpha: was 0.5, now not set',
         '  tta: was null, now not set',
-        '  model.head: was not set, now {}',
         '  new: was not set, now 1',
     ]
     assert 'Name another folder' in str(caught.value) and '--overwrite' in str(caught.value)
     assert (tmp_path / 'a.png').exists()
 
 
-def test_of_many_changed_settings_the_first_twenty_are_named(tmp_path: Path) -> None:
+def test_of_many_changed_settings_the_first_few_are_named(tmp_path: Path) -> None:
     folder = started(tmp_path, **{f'a{number:02}': 0 for number in range(25)})
     (tmp_path / 'a.png').touch()
     with pytest.raises(ValueError, match='with other settings') as caught:
         folder.start({**SETTINGS, **{f'a{number:02}': 1 for number in range(25)}})
     named = str(caught.value).splitlines()[1:-1]
-    assert named == [*(f'  a{number:02}: was 0, now 1' for number in range(20)), '  ... and 5 more']
+    assert named == [*(f'  a{number:02}: was 0, now 1' for number in range(6)), '  ... and 19 more']
+
+
+def test_of_long_settings_the_part_that_differs_is_shown() -> None:
+    load = {'type': 'LoadImageFromFile', 'backend_args': None}
+    scales = [{'type': 'ScaleResize', 'scale_factor': scale} for scale in (1.0, 0.5, 1.5, 2.0)]
+    old = {'pipeline': [load, {'type': 'PackImageLevelInputs'}], 'tta': None}
+    new = {'pipeline': [load, {'type': 'TestTimeAug', 'transforms': [scales]}], 'tta': {'type': 'A' * 100}}
+    assert changed_settings(old, new).splitlines() == [
+        '  pipeline.1: was {"type": "PackImageLevelInputs"}, '
+        'now {"type": "TestTimeAug", "transforms": [[{"type": "ScaleResiz...',
+        f'  tta: was null, now {{"type": "{"A" * 50}...',
+    ]
+    more = {**old, 'pipeline': [load, *scales, old['pipeline'][1]]}
+    (line,) = changed_settings(old, more).splitlines()
+    assert line.startswith('  pipeline: was ...ll}, {"type": "PackImageLevelInputs"}], now ...ll}, {"type": "ScaleRes')
+    assert len(line) < 170
 
 
 def test_overwrite_removes_results_and_nothing_else(tmp_path: Path) -> None:

@@ -64,11 +64,41 @@ def test_what_is_nowhere_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         FileNotFoundError, match=f"sipe_r18_1xb16-6e_shapes: .* no shipped config; did you mean '{SHAPES}'"
     ):
         find_config('sipe_r18_1xb16-6e_shapes')
-    with pytest.raises(FileNotFoundError, match='there is neither a config file nor a work directory of this name'):
+    with pytest.raises(FileNotFoundError, match=r'configs/sipe/fly\.py: no such file or folder$'):
         find_config('configs/sipe/fly.py')
     monkeypatch.setattr(config_lookup, '_PACKAGE', tmp_path / 'sipe_mmseg')
     with pytest.raises(FileNotFoundError, match=r'comes without configs: looked in .*mim.* and'):
         find_config('fly')
+
+
+def test_names_of_which_one_is_a_part_are_proposed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=r"mean 'sipe_mobilenet-v2-\S+', 'sipe_mobilenet-v2_\S+', 'sipe_mob\S+'\?"
+    ):
+        find_config('sipe_mobilenet')
+    for pipelines, meant in ((True, "'voc12-mobilenet'"), (None, "'voc12-mobilenet'"), (False, "'irn_mobilenet-v2_")):
+        with pytest.raises(FileNotFoundError, match=f'did you mean .*{meant}'):
+            find_config('mobilenet', pipelines)
+    with pytest.raises(FileNotFoundError) as caught:
+        find_config('voc12-mobilnet')
+    assert "'voc12-mobilenet'" not in str(caught.value)
+
+
+def test_a_path_that_is_like_it_is_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'data/mine/train').mkdir(parents=True)
+    (tmp_path / 'data/mine/val').mkdir()
+    for given, meant in (
+        ('data/mine/trian', 'data/mine/train'),
+        ('data/mien/train', 'data/mine/train'),
+        (f'{tmp_path}/dta/mine/fly', f'{tmp_path}/data'),
+    ):
+        with pytest.raises(FileNotFoundError, match=f"^{given}: no such file or folder; did you mean '{meant}'\\?$"):
+            find_config(given)
+    (tmp_path / 'photos').mkdir()
+    with pytest.raises(FileNotFoundError, match=r"photoz: .* no shipped config; did you mean 'photos'"):
+        find_config('photoz')
 
 
 def test_data_sets_come_before_pipelines_of_the_same_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,7 +216,7 @@ class TestRun:
             patch.setattr(pipeline_module, '_is_installed', lambda name: name != 'pydensecrf' and installed(name))
             run(config)
         assert str(caught.value).splitlines()[1:-1] == [
-            '  the Python module pydensecrf, which c needs: pip install "sipe-mmseg[crf]" (a C++ compiler, and '
+            '  the Python module pydensecrf, which c needs: pip install pydensecrf2==1.1 (a C++ compiler, and '
             'Python 3.12 or older)',
             '  the Python module no_such.module, which c needs: install the package that it is in',
             '  toool.py, which b runs',

@@ -3,18 +3,22 @@
 import errno
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
 from sipe_mmseg.engine import whole_checkpoint_hook
+from sipe_mmseg.engine.checkpoint_contents import UnreadableError
 from sipe_mmseg.engine.config_lookup import shipped_configs
 
 EPOCHS = 4
@@ -32,7 +36,13 @@ class Line(BaseModel):
 
 
 def train(
-    work_dir: Path, resume: bool = False, load_from: Path | None = None, epochs: int = EPOCHS, **hook: Any
+    work_dir: Path,
+    resume: bool = False,
+    load_from: Path | None = None,
+    epochs: int = EPOCHS,
+    hooks: Sequence[Hook] = (),
+    dataset: type = list,
+    **hook: Any,
 ) -> str:
     """Train for four epochs as the shipped configs do; returns what is logged."""
     runtime = Config.fromfile(shipped_configs() / '_base_/default_runtime.py')
@@ -44,13 +54,14 @@ def train(
         work_dir=str(work_dir),
         train_dataloader=dict(
             batch_size=4,
-            dataset=data,
+            dataset=dataset(data),
             sampler=dict(type='DefaultSampler', shuffle=True),
             collate_fn=dict(type='default_collate'),
         ),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
         default_hooks=dict(checkpoint=checkpoint),
+        custom_hooks=list(hooks),
         randomness=dict(seed=0),
         default_scope='mmseg',
         resume=resume,
@@ -102,12 +113,44 @@ def test_a_full_disk_leaves_the_one_before(undisturbed: Path, tmp_path: Path, mo
         train(tmp_path)
     assert 'free some, or name a folder on another disk' in str(error.value)
     assert str(error.value).endswith('and the same command with --resume goes on from the newest')
-    assert names(tmp_path) == ['epoch_2.pth']
+    assert names(tmp_path) == ['epoch_1.pth', 'epoch_2.pth']
     # As MMEngine's own hook would have left it.
     (tmp_path / 'epoch_3.pth').write_bytes((tmp_path / 'epoch_2.pth').read_bytes()[:-100])
     assert 'resumed epoch: 2' in train(tmp_path, resume=True)
     assert torch.equal(weight(tmp_path / 'epoch_4.pth'), weight(undisturbed / 'epoch_4.pth'))
     assert names(tmp_path) == names(undisturbed)
+
+
+class Refuse(Hook):
+    """Let no second checkpoint be written, as a full disk or ``FiniteLossHook`` do."""
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        if runner.epoch == 1:
+            raise ValueError('refused')
+
+
+def test_the_old_one_is_there_until_the_new_one_is(undisturbed: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='refused'):
+        train(tmp_path, hooks=[Refuse()], max_keep_ckpts=1)
+    assert names(tmp_path) == ['epoch_1.pth']
+    assert 'resumed epoch: 1' in train(tmp_path, resume=True, max_keep_ckpts=1)
+    assert names(tmp_path) == ['epoch_4.pth']
+    assert torch.equal(weight(tmp_path / 'epoch_4.pth'), weight(undisturbed / 'epoch_4.pth'))
+
+
+@pytest.mark.parametrize('limit', [1, 2])
+def test_a_kill_before_the_old_one_is_removed_leaves_none_too_many(
+    limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(whole_checkpoint_hook.WholeFileBackend, 'remove', killed)
+        train(tmp_path, max_keep_ckpts=limit)
+    assert len(names(tmp_path)) == limit + 1
+    train(tmp_path, resume=True, max_keep_ckpts=limit)
+    assert names(tmp_path) == [f'epoch_{number}.pth' for number in range(EPOCHS - limit + 1, EPOCHS + 1)]
 
 
 @pytest.mark.parametrize('damage', ['cut short', 'empty note', 'cut short before the note', 'left by a kill'])
@@ -220,6 +263,42 @@ def test_all_processes_hear_of_what_is_wrong(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(whole_checkpoint_hook, 'broadcast_object_list', lambda decided: decided.__setitem__(0, sent[0]))
     with pytest.raises(FileNotFoundError):
         train(tmp_path, resume=True)
+
+
+class Rows(list):
+    """A data set with something to say of itself."""
+
+    metainfo: ClassVar[dict[str, Any]] = {'classes': np.array(['a', 'b'])}
+
+
+class Counts(Hook):
+    """Counts iterations, and puts something into checkpoints."""
+
+    def __init__(self, put: object) -> None:
+        self.put, self.iterations = put, 0
+
+    def after_train_iter(self, *given: Any, **named: Any) -> None:
+        self.iterations += 1
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        checkpoint['mine'] = self.put
+
+
+def test_what_no_checkpoint_may_hold_is_said_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tmp_path, dataset=Rows, epochs=2)
+    assert 'resumed epoch: 2' in train(tmp_path, dataset=Rows, resume=True)
+    monkeypatch.setitem(Rows.metainfo, 'root', tmp_path)
+    counts = Counts(None)
+    with pytest.raises(UnreadableError, match=r'  meta\.dataset_meta\.root: pathlib\.PosixPath'):
+        train(tmp_path / 'new', dataset=Rows, hooks=[counts])
+    assert counts.iterations == 0
+
+
+def test_what_a_hook_puts_into_a_checkpoint_is_tried_with_the_first(tmp_path: Path) -> None:
+    counts = Counts({'seen': frozenset()})
+    with pytest.raises(UnreadableError, match=r'  mine\.seen: builtins\.frozenset'):
+        train(tmp_path, hooks=[counts])
+    assert counts.iterations == 2 and names(tmp_path) == []
 
 
 class Elsewhere(LocalBackend):

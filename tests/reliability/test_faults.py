@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,14 @@ def runner_of(
     workers: int = 0,
     size: int = 1,
     without: tuple[str, ...] = (),
+    checkpoint: dict[str, Any] | None = None,
+    sampler: str = 'InfiniteSampler',
+    train_cfg: dict[str, Any] | None = None,
     **options: Any,
 ) -> Runner:
     """A Runner with the hooks of the shipped configs: ten iterations of two images, a checkpoint after every second."""
     default_hooks = Config.fromfile(BASE / 'default_runtime.py', import_custom_modules=False).default_hooks
-    default_hooks.checkpoint.update(by_epoch=False, interval=2)
+    default_hooks.checkpoint.update(checkpoint or dict(by_epoch=False, interval=2))
     default_hooks.logger.interval = 1
     for name in ('visualization', 'fold_batch_norm', *without):
         del default_hooks[name]
@@ -109,10 +113,10 @@ def runner_of(
             batch_size=2,
             num_workers=workers,
             dataset=images or Images(),
-            sampler=dict(type='InfiniteSampler', shuffle=False),
+            sampler=dict(type=sampler, shuffle=False),
             collate_fn=dict(type='pseudo_collate'),
         ),
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=10),
+        train_cfg=train_cfg or dict(type='IterBasedTrainLoop', max_iters=10),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)),
         default_hooks=default_hooks,
         custom_hooks=[dict(type='ImagesPerSecondHook'), *hooks],
@@ -185,6 +189,30 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path: Path) -> None:
     assert f'The last good checkpoint is {tmp_path}/iter_6.pth' in message
     name, content = last_checkpoint(tmp_path)
     assert name == 'iter_6.pth' and content['state_dict']['weight'].isfinite().all()
+
+
+def test_an_epoch_that_spoils_the_weights_ends_with_its_last_iteration(tmp_path: Path) -> None:
+    """Three iterations an epoch: MMEngine has counted on when the second checkpoint is refused."""
+    runner = runner_of(
+        tmp_path,
+        lambda weight, done: ((weight * 0).sqrt() if done == 6 else weight**2).mean(),
+        train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=4),
+        sampler='DefaultSampler',
+        checkpoint=dict(by_epoch=True, interval=1, max_keep_ckpts=1),
+    )
+    with pytest.raises(DivergedError, match=r'^iteration 6: 1 weights are not finite') as caught:
+        runner.train()
+    assert f'The last good checkpoint is {tmp_path}/epoch_1.pth' in str(caught.value)
+    assert (tmp_path / 'epoch_1.pth').is_file()
+
+
+def test_what_is_called_the_last_good_checkpoint_is_whole(tmp_path: Path) -> None:
+    runner_of(tmp_path).train()
+    os.truncate(tmp_path / 'iter_10.pth', 1000)
+    with pytest.raises(DivergedError) as caught:
+        runner_of(tmp_path, lambda weight, done: weight.mean() * float('nan'), resume=True).train()
+    assert str(caught.value).startswith('iteration 9: ')
+    assert f'The last good checkpoint is {tmp_path}/iter_8.pth; --resume' in str(caught.value)
 
 
 def test_a_checkpoint_of_another_run_is_not_called_this_ones(tmp_path: Path) -> None:
@@ -440,19 +468,20 @@ def test_a_checkpoint_on_a_full_disk(
     assert name == 'iter_2.pth' and len(content['state_dict']['weight']) == 150_000
 
 
-def as_nobody(function: Callable[[], object]) -> str:
-    """The message of the error that a function raises for somebody with no rights at all."""
+def error_in_a_child(function: Callable[[], object], user: int | None = None) -> str:
+    """The message of the error that a function raises in another process, perhaps for a user with no rights at all."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        if os.geteuid() == 0:
-            os.setgroups([])
-            os.setuid(NOBODY)
         try:
+            if user is not None and os.geteuid() == 0:
+                os.setgroups([])
+                os.setuid(user)
             function()
-        except OSError as error:
+        except BaseException as error:
             os.write(writing, str(error).encode())
-        os._exit(0)
+        finally:
+            os._exit(0)
     os.close(writing)
     with open(reading) as file:
         message = file.read()
@@ -470,7 +499,7 @@ def test_a_folder_of_somebody_else() -> None:
             ('.lock', lambda: folder_lock(folder / 'new').__enter__()),
             ('a.png', lambda: write_label_png(folder / 'a.png', np.zeros((2, 2)), [[0, 0, 0]])),
         ):
-            message = as_nobody(write)
+            message = error_in_a_child(write, NOBODY)
             assert f'cannot write {target} into {folder}' in message, message
             assert '(Permission denied): name a folder that you may write to' in message
         assert not list(folder.iterdir())
@@ -649,18 +678,110 @@ def test_a_file_system_without_locks_is_a_warning(
     assert len(said) == 1 and f'{tmp_path}: its file system knows no locks (No locks available)' in said[0]
 
 
+@contextmanager
+def another_process_at_work(folder: Path) -> Iterator[int]:
+    """Its number; it holds the lock of the folder."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with folder_lock(folder):
+            os.write(writing, b'.')
+            time.sleep(600)
+    os.read(reading, 1)
+    try:
+        yield child
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 def test_the_second_training_is_refused_and_touches_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
-    with folder_lock(tmp_path):
+    with another_process_at_work(tmp_path) as other:
         before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
         started: list[str] = []
         printed = train(monkeypatch, capfd, tmp_path, lambda: started.append('it'))
-        assert not started and printed.startswith(f'{tmp_path}: another run is at work there (process {os.getpid()} ')
+        assert not started and printed.startswith(f'{tmp_path}: another run is at work there (process {other} ')
         assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
         with pytest.raises(FolderInUseError):  # started by MMSegmentation's own script, or from Python
             runner_of(tmp_path).train()
     runner_of(tmp_path).train()
+
+
+@pytest.mark.parametrize('without', [(), ('work_dir_lock',)], ids=['hook', 'no hook'])
+def test_the_command_holds_the_folder_from_its_start_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, without: tuple[str, ...]
+) -> None:
+    """Before the training begins, while it runs, and when it has ended: MMEngine writes the config first of all."""
+    link = tmp_path / 'link'
+    (tmp_path / 'run').mkdir()
+    link.symlink_to('run')
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.append(error_in_a_child(lambda: folder_lock(tmp_path / 'run').__enter__()))
+
+    class Look(Hook):
+        def after_train_iter(self, *given: Any, **named: Any) -> None:
+            look()
+
+    def run() -> None:
+        look()
+        runner_of(link, without=without, hooks=(Look(),)).train()
+        look()
+        raise DivergedError('so that it ends with 1')
+
+    train(monkeypatch, capfd, tmp_path / 'run', run)
+    assert len(seen) == 12 and all('another run is at work there' in said for said in seen)
+    assert not (tmp_path / 'run' / '.lock').exists()
+    with folder_lock(tmp_path / 'run'):
+        pass
+
+
+@pytest.mark.parametrize(('rank', 'held'), [(None, True), ('', True), ('0', True), ('1', False)])
+def test_the_first_process_holds_the_folder(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture,
+    rank: str | None,
+    held: bool,
+) -> None:
+    monkeypatch.delenv('RANK', raising=False)
+    if rank is not None:
+        monkeypatch.setenv('RANK', rank)
+
+    def run() -> None:
+        assert (tmp_path / '.lock').exists() == held
+        raise DivergedError('it was reached')
+
+    assert 'it was reached' in train(monkeypatch, capfd, tmp_path, run)
+
+
+def test_a_lock_is_joined_by_its_own_process_alone(tmp_path: Path) -> None:
+    with folder_lock(tmp_path), folder_lock(tmp_path, join=True):
+        with folder_lock(tmp_path, join=True):
+            pass
+        assert (tmp_path / '.lock').exists(), 'who joins does not free it'
+        with pytest.raises(FolderInUseError):
+            folder_lock(tmp_path).__enter__()
+        said = error_in_a_child(lambda: folder_lock(tmp_path, join=True).__enter__())
+        assert 'another run is at work there' in said
+    assert not (tmp_path / '.lock').exists()
+
+
+def test_a_fork_that_fails_does_not_free_the_folder(tmp_path: Path) -> None:
+    """A data worker on its way out, through the ``with`` of its parent."""
+    parent = os.getpid()
+    try:
+        with folder_lock(tmp_path):
+            if os.fork() == 0:
+                raise KeyError
+            os.wait()
+            assert (tmp_path / '.lock').exists()
+    finally:
+        if os.getpid() != parent:
+            os._exit(0)
 
 
 def test_a_training_that_failed_makes_room_for_the_next_one(tmp_path: Path) -> None:

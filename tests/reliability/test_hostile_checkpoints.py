@@ -506,6 +506,21 @@ MEMORY = {
         b'cnumpy.core.multiarray\nscalar\n' + DTYPE + b'NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb' + text('A')
         + b'\x86R'
     ),
+    'text of bytes that are none': (
+        ARRAY + b'(K\x01K\x01\x85' + DTYPE.replace(text('f8'), text('U2'))
+        + b'NNNK\x08K\x04K\x08tb\x89c_codecs\nencode\n' + text('AAAAAAAA') + text('latin1') + b'\x86Rtb'
+    ),
+    'text with the size of another': (
+        ARRAY + b'(K\x01K\x01\x85' + DTYPE.replace(text('f8'), text('U2')) + b'NNNM\x00\x10K\x04K\x08tb\x89' + BYTES
+        + b'tb'
+    ),
+    'text with the flags of objects': (
+        ARRAY + b'(K\x01K\x01\x85' + DTYPE.replace(text('f8'), text('U2')) + b'NNNK\x08K\x04K?tb\x89' + BYTES + b'tb'
+    ),
+    'text larger than its bytes': (
+        ARRAY + b'(K\x01K\x01\x85' + DTYPE.replace(text('f8'), text('U3')) + b'NNNK\x0cK\x04K\x08tb\x89' + BYTES + b'tb'
+    ),
+    'text of no size': b'cnumpy\ndtype\n' + text('U0') + b'\x89\x88\x87R',
     'objects': b'cnumpy\ndtype\n' + text('O8') + b'\x89\x88\x87R',
     'item of a tensor': TENSOR % b'K\x02' + b'K\x00K\x01s',
     'storage larger than its bytes': TENSOR % b'M\x00\x40',
@@ -706,6 +721,7 @@ def test_ours_come_back_whole_and_can_be_saved_again(tmp_path: Path, is_zip: boo
     hub.update_info('numbers', numbers)
     hub.update_info('arrays', [np.array([[1, 2, 3], [4, 5, 6]], order=order, dtype='f4') for order in ('C', 'F')])
     hub.update_info('empty', np.empty((0, 2)))
+    hub.update_info('text', [np.str_('Ü'), np.array([['a', 'bc'], ['', 'd']], order='F'), np.empty((0, 2), 'U3')])
     content = {
         'state_dict': model.state_dict(),
         'optimizer': optimizer.state_dict(),
@@ -731,6 +747,9 @@ def test_ours_come_back_whole_and_can_be_saved_again(tmp_path: Path, is_zip: boo
             np.testing.assert_array_equal(array, expected, strict=True)
             array += 1  # it is a copy that can be written to
         assert info['empty'].shape == (0, 2)
+        for found, expected in zip(info['text'], hub.get_info('text'), strict=True):
+            assert type(found) is type(expected)
+            np.testing.assert_array_equal(found, expected, strict=True)
         torch.save(CheckpointLoader.load_checkpoint(str(path), 'cpu'), path)
 
 

@@ -1,6 +1,7 @@
 """Curves: several starts of one run joined, and what is drawn of them."""
 
 import json
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,29 @@ def test_the_total_loss_where_it_is_the_only_one_and_other_scores(tmp_path: Path
     draw_curves(tmp_path, tmp_path / 'curves.svg', scores=['seed_mIoU'])
     assert drawn == {'loss': dict(loss=[(5, 3)]), 'score (%)': dict(seed_mIoU=[(5, 7)])}
     assert '<svg' in (tmp_path / 'curves.svg').read_text()
+
+
+@pytest.mark.parametrize('name', ['c', 'c.jpgg', 'photos.d', '.png'])
+def test_a_file_that_is_no_picture_by_its_name(name: str, tmp_path: Path) -> None:
+    log(tmp_path, '20260101_000000', [trained(10)])
+    with pytest.raises(ValueError, match=re.escape(f'{name}: name a file that ends with .png, .svg or .pdf')):
+        draw_curves(tmp_path, tmp_path / name)
+
+
+def test_a_folder_is_no_file_for_the_picture(tmp_path: Path) -> None:
+    log(tmp_path, '20260101_000000', [trained(10)])
+    (tmp_path / 'photos').mkdir()
+    with pytest.raises(IsADirectoryError, match='photos is a folder; name a file'):
+        draw_curves(tmp_path, tmp_path / 'photos')
+
+
+def test_scores_that_are_named_have_to_be_there(tmp_path: Path) -> None:
+    log(tmp_path, '20260101_000000', [trained(10), scored(10, 33.0)])
+    with pytest.raises(ValueError, match="has logged no 'miou'; did you mean 'mIoU'"):
+        draw_curves(tmp_path, tmp_path / 'a.png', ['mIoU', 'miou'])
+    with pytest.raises(ValueError, match=r"has logged no 'fly'; there are .*loss_gsc.*mAP, mIoU"):
+        draw_curves(tmp_path, tmp_path / 'a.png', ['fly'])
+    assert not (tmp_path / 'a.png').exists()
 
 
 def run_tool(*arguments: Any) -> Any:

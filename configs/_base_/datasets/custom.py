@@ -19,8 +19,8 @@ val_labels = dict(json='labels/val.json')  # None: the classifier itself says wh
 #   train_labels = dict(folders='images/train')    # the same folder as train_images
 # Two sources at once are held against each other: dict(json='labels/train.json', csv='labels/train.csv').
 
-# What to do with images that have no label: 'error', 'drop' (leave them out) or 'keep' (nothing but background). With few
-# classes, images of none of them teach what does not belong to these, and are worth more than anything else.
+# What to do with images that have no label: 'error', 'drop' (leave them out) or 'keep' (nothing but background). With
+# few classes, images of none of them teach what does not belong to these, and are worth more than anything else.
 on_unlabelled = 'error'
 
 # Masks to score against, palette or greyscale PNGs of class indices (255 is ignored), named after the image:
