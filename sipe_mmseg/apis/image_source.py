@@ -226,8 +226,8 @@ def _keys_by_place(labels: Mapping[str, ImageLabels], names: Sequence[str]) -> l
 
 def _plain(key: Any) -> str:
     """A key as the tails of a path are written."""
-    key = str(as_path(key))
-    return key if '://' in key else os.path.normpath(key.replace('\\', '/')).replace(os.sep, '/')
+    text = str(as_path(key))
+    return text if '://' in text else os.path.normpath(text.replace('\\', '/')).replace(os.sep, '/')
 
 
 def _tails(name: str) -> list[str]:

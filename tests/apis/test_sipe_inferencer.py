@@ -619,9 +619,7 @@ def test_summary_names_keys_of_labels_that_are_no_inputs(
     lines: list[str] = []
     monkeypatch.setattr('sipe_mmseg.apis.sipe_inferencer.print_log', lambda text, *args, **kwargs: lines.append(text))
     inferencer(['gone/a.jpg', 'gone/b.jpg'], labels={'a': ['star'], 'c': ['dots']})
-    told = (
-        'labels: 1 of 2 keys names no picture here: c; 1 picture without labels was left to the classifier (b.jpg)'
-    )
+    told = 'labels: 1 of 2 keys names no picture here: c; 1 picture without labels was left to the classifier (b.jpg)'
     assert lines[0] == told
     assert lines[1].splitlines()[-1] == f'  {told}'
 
