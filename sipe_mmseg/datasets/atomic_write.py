@@ -99,10 +99,7 @@ def check_writable_folder(path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: As :func:`check_writable`; or if it is a file.
     """
-    folder = Path(path)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f'{path} is a file; name a folder')
-    _check_surroundings(folder.absolute() / 'files')
+    _check_surroundings(Path(path).absolute() / 'files')
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
@@ -134,7 +131,7 @@ def remove_leftovers_of(path: str | os.PathLike[str]) -> None:
 def _check_surroundings(target: Path) -> None:
     there = next(folder for folder in target.parents if folder.exists())
     if not there.is_dir():
-        raise NotADirectoryError(f'{target}: {there} is a file, so that nothing can be written into it')
+        raise NotADirectoryError(f'{there} is a file, so that nothing can be written into it; name a folder')
     first = there / target.relative_to(there).parts[0]
     with clear_write_errors(first), tempfile.TemporaryFile(dir=there):
         pass

@@ -549,10 +549,9 @@ def test_a_folder_that_could_only_be_a_file(tmp_path: Path) -> None:
     check_writable_folder(tmp_path)
     check_writable_folder(tmp_path / 'new' / 'folder')
     assert [path.name for path in tmp_path.iterdir()] == ['file'], 'nothing is made'
-    with pytest.raises(NotADirectoryError, match='file is a file; name a folder'):
-        check_writable_folder(tmp_path / 'file')
-    with pytest.raises(NotADirectoryError, match='file is a file, so that nothing can be written into it'):
-        check_writable_folder(tmp_path / 'file' / 'vis')
+    for folder in (tmp_path / 'file', tmp_path / 'file' / 'vis'):
+        with pytest.raises(NotADirectoryError, match='/file is a file, so that nothing can be written .*name a folder'):
+            check_writable_folder(folder)
 
 
 @pytest.mark.parametrize(
