@@ -336,7 +336,7 @@ def test_classes_that_no_data_set_follows_are_noted(shapes: Path, tmp_path: Path
         "dataset = dict(type='BaseSegDataset', data_root='data', ann_file='ImageSets/Segmentation/val.txt', "
         "data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'), "
         "metainfo=dict(classes=('background', 'cat')))",
-        'train_dataloader = dict(batch_size=1, dataset=dataset)',
+        'train_dataloader = val_dataloader = dict(batch_size=1, dataset=dataset)',
     ]
     for first, key in ((0, 'classes'), (1, 'metainfo')):
         config.write_text('\n'.join(lines[first:]))
