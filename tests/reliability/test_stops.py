@@ -68,7 +68,7 @@ class Case:
 
     Attributes:
         words: The command line; ``{home}`` is the folder of the inputs, ``{out}`` that of the results.
-        begun: Files below ``{out}`` of which the first shows that the work has begun; none if it writes all at the end.
+        begun: Files below ``{out}`` that come, or grow by lines, as the work goes on; none if it writes all at the end.
         again: The words to add when it is run again.
         last_line: What it says last when it is stopped.
         kills: How many times it is killed.
@@ -235,11 +235,12 @@ def assert_whole(out: Path, expected: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """Results of a run that nothing disturbed, the seconds it took, and after how many of them its work began."""
+    """Results of a run that nothing disturbed, its seconds, after how many of them its work began, and its steps."""
 
     results: dict[str, Any]
     seconds: float
     begin: float
+    steps: int
 
 
 @pytest.fixture(scope='module')
@@ -255,18 +256,20 @@ def undisturbed(home: Path) -> Callable[[str], Undisturbed]:
             begin = time.monotonic()
             with started(CASES[name].command(home, out), home) as (process, mark):
                 if CASES[name].begun:
-                    wait_until(lambda: process.poll() is not None or begun(out, name), 300, name)
+                    wait_until(lambda: process.poll() is not None or steps(out, name), 300, name)
                 first = time.monotonic() - begin
                 code = process.wait(timeout=600)
             assert code == 0, (home / f'{mark}.log').read_text()[-5000:]
-            known[name] = Undisturbed(results(out), time.monotonic() - begin, first)
+            known[name] = Undisturbed(results(out), time.monotonic() - begin, first, steps(out, name))
         return known[name]
 
     return run
 
 
-def begun(out: Path, name: str) -> bool:
-    return any(path.stat().st_size for path in out.glob(CASES[name].begun))
+def steps(out: Path, name: str) -> int:
+    """How far it is: label maps that are there, or lines of the training log."""
+    paths = list(out.glob(CASES[name].begun)) if CASES[name].begun else []
+    return sum(path.read_bytes().count(b'\n') if path.suffix == '.json' else 1 for path in paths)
 
 
 # Tests ----------------------------------------------------------------------------------------------------------------
@@ -277,7 +280,7 @@ def begun(out: Path, name: str) -> bool:
 def test_killed_at_random_moments_it_ends_the_same(
     name: str, home: Path, undisturbed: Callable[[str], Undisturbed], tmp_path: Path
 ) -> None:
-    """One moment in each of as many equal parts of the time; every second time the first process alone is killed."""
+    """One moment in each of as many equal parts of the work; every second time the first process alone is killed."""
     case, whole = CASES[name], undisturbed(name)
     draw = random.Random(name)
     for number in range(case.kills):
@@ -287,8 +290,9 @@ def test_killed_at_random_moments_it_ends_the_same(
         for _ in range(5):
             with started(case.command(home, out), home) as (process, mark):
                 if case.begun and number > 0:
-                    wait_until(lambda: process.poll() is not None or begun(out, name), 300, name)  # noqa: B023
-                    time.sleep(part * (whole.seconds - whole.begin))
+                    enough = part * whole.steps  # whatever else the machine does meanwhile
+                    wait_until(lambda: process.poll() is not None or steps(out, name) >= enough, 600, name)  # noqa: B023
+                    time.sleep(draw.random() * (whole.seconds - whole.begin) / whole.steps)
                 else:
                     time.sleep(part * whole.seconds)
                 hit = process.poll() is None
@@ -327,7 +331,7 @@ def test_ctrl_c_and_sigterm_end_in_order(
     if name.startswith('crf'):
         request.getfixturevalue('undisturbed')('labels')
     with started(case.command(home, tmp_path), home) as (process, mark):
-        wait_until(lambda: begun(tmp_path, name) or process.poll() is not None, 300, name)
+        wait_until(lambda: steps(tmp_path, name) or process.poll() is not None, 300, name)
         # Ctrl-C reaches the whole foreground group, SIGTERM one process.
         (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
         code = process.wait(timeout=60)
