@@ -189,7 +189,7 @@ def parse_changes(words: Sequence[str]) -> dict[str, Any]:
 
 
 def find_model(config: str, checkpoint: str | None) -> tuple[Path, str]:
-    """Config file and checkpoint; without a checkpoint the last one of the work directory that ``config`` is.
+    """Config file and checkpoint: the last one where it is a work directory, or none is named and ``config`` is one.
 
     Raises:
         FileNotFoundError: If there is no such config, or no checkpoint in the work directory.
@@ -202,8 +202,8 @@ def find_model(config: str, checkpoint: str | None) -> tuple[Path, str]:
     if checkpoint is None:
         if not Path(config).expanduser().is_dir():
             raise ValueError(f'{config}: name a checkpoint as well; only a work directory has one of its own')
-        checkpoint = str(find_checkpoint(config))
-    return path, checkpoint
+        checkpoint = config
+    return path, str(find_checkpoint(checkpoint)) if Path(checkpoint).expanduser().is_dir() else checkpoint
 
 
 def load_dataset(name: str, split: str | None, changes: Sequence[str], masks: bool = True) -> 'BaseSegDataset':

@@ -45,8 +45,9 @@ def main(words: Sequence[str], prog: str) -> int:
     from mmengine.device import get_device
 
     from sipe_mmseg.apis.cam_comparison import compare_cams
-    from sipe_mmseg.datasets.atomic_write import check_writable, write_json
+    from sipe_mmseg.datasets.atomic_write import check_writable, check_writable_folder, write_json
 
+    check_writable_folder(args.out)
     if args.json is not None:
         check_writable(args.json)
     comparison = compare_cams(

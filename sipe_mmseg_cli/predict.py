@@ -14,6 +14,7 @@ at the end, and the exit code is 1.
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from .arguments import add_config_changes, add_device, command_parser, find_model, positive, read_config
@@ -24,12 +25,17 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
     parser = command_parser(prog, __doc__)
     parser.add_argument('model', help='work directory, config file or name of a shipped config')
     parser.add_argument('inputs', nargs='+', metavar='input', help='pictures, folders of them, or URLs')
-    parser.add_argument('--weights', metavar='FILE', help='checkpoint (default: the last one of a work directory)')
+    parser.add_argument(
+        '--weights', metavar='FILE', help='checkpoint, or work directory for its last one (default: that of the model)'
+    )
     given = parser.add_mutually_exclusive_group()
     given.add_argument('--labels', metavar='FILE', help='JSON or CSV file that says which classes are in which picture')
     given.add_argument('--classes', nargs='+', metavar='NAME', help='the classes that are in every one of the pictures')
     parser.add_argument(
-        '--score-threshold', type=float, metavar='P', help='score from which on the classifier is taken at its word'
+        '--score-threshold',
+        type=float,
+        metavar='P',
+        help='score above which the classifier is taken at its word (default: that of the config, 0.5 in the shipped)',
     )
     parser.add_argument('--out-dir', default='', metavar='DIR', help='folder for pictures and label maps')
     parser.add_argument('--img-out-dir', default='vis', metavar='NAME', help='folder in it for pictures (%(default)s)')
@@ -56,12 +62,17 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
 def main(words: Sequence[str], prog: str) -> int:
     """Predict the pictures one after the other."""
     args = parse_args(words, prog)
+    if args.out_dir:
+        from sipe_mmseg.datasets.atomic_write import check_writable_folder
+
+        for name in (args.img_out_dir, args.pred_out_dir):
+            check_writable_folder(Path(args.out_dir, name))
     path, checkpoint = find_model(args.model, args.weights)
     config = read_config(path, args.cfg_options)
     if args.score_threshold is not None:
         config.merge_from_dict({'model.test_cfg.score_threshold': args.score_threshold})
     from sipe_mmseg.apis import SIPEInferencer
-    from sipe_mmseg.apis.image_source import given_images, left_out_line
+    from sipe_mmseg.apis.image_source import given_images, left_out_line, unmatched_line
     from sipe_mmseg.datasets.image_labels import read_label_file
 
     given = [given_images(each) for each in args.inputs]
@@ -95,12 +106,22 @@ def main(words: Sequence[str], prog: str) -> int:
         wait_time=args.wait_time,
         tta=False if args.no_tta else None,
     )
-    done = 0
+    done = asked = found_in = 0
     for done, prediction in enumerate(predictions, start=1):
+        asked += not prediction.labels_given
+        found_in += not prediction.labels_given and len(prediction.present) > 0
         print(f'{done + len(failed)}/{len(pictures)} {prediction}', flush=True)
     print(f'{done} of {len(pictures)} pictures predicted' + (f', written to {args.out_dir}' if args.out_dir else ''))
     if left_out:
         print(left_out_line(left_out))
+    unmatched = unmatched_line(labels, pictures, args.labels)
+    if unmatched:
+        print(unmatched)
+    if asked and not found_in:
+        print(
+            "no picture has an object by the classifier's own scores: lower --score-threshold, name what is there "
+            '(--classes or --labels), or train longer'
+        )
     if failed:
         print(f'{len(failed)} could not be predicted:', *failed.values(), sep='\n  ')
     return 1 if failed else 0

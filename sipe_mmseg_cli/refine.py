@@ -68,8 +68,10 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
 def main(words: Sequence[str], prog: str) -> int:
     """Write what is missing."""
     args = parse_args(words, prog)
+    from sipe_mmseg.datasets.atomic_write import check_writable_folder
     from sipe_mmseg.engine.label_refinement import BACKGROUND_SCALE, crf_settings, refine_labels
 
+    check_writable_folder(args.out)
     written = refine_labels(
         args.method,
         load_dataset(args.config, args.split, args.cfg_options, masks=False),

@@ -12,8 +12,12 @@ import numpy.typing as npt
 
 from ..datasets.image_files import IMAGE_SUFFIXES, first_few, no_pictures
 from ..datasets.image_labels import foreground_indices
+from ..datasets.messages import closest, short
 
 ImageLabels = Sequence[str | int] | None
+_SHOWN_KEYS = 3
+_COMPARED = 1000  # names of pictures that a wrong key is held against
+
 Labels = Sequence[ImageLabels] | Sequence[str | int] | Mapping[str, ImageLabels] | None
 
 
@@ -95,7 +99,7 @@ def image_sources(
         TypeError: If ``labels`` has a wrong form.
         ValueError: If labels are no classes, or not as many as images.
     """
-    names = [image if isinstance(image, str) else f'inputs[{place}]' for place, image in enumerate(images)]
+    names = _names(images)
     files: dict[str, None] = {}
     for image in images:
         stem = _stem(image) if isinstance(image, str) else f'{first_number:08d}'
@@ -112,9 +116,44 @@ def image_sources(
     return [ImageSource(place, *row) for place, row in enumerate(zip(names, images, files, indices, strict=True))]
 
 
+def unmatched_line(labels: Labels, images: Sequence[Any], source: str = 'labels') -> str:
+    """What to tell of label keys that mean no picture, while there are pictures without labels; else nothing.
+
+    Args:
+        labels: As in :func:`image_sources`.
+        images: As there.
+        source: What the labels come from.
+    """
+    if not isinstance(labels, Mapping):
+        return ''
+    names = _names(images)
+    keys = _keys_by_place(labels, names)
+    used = {key for found in keys for key in found}
+    unused = [key for key in labels if key not in used]
+    left = list(dict.fromkeys(name for name, found in zip(names, keys, strict=True) if not found))
+    if not unused or not left:
+        return ''
+    files = [PurePosixPath(name).name for name in left[:_COMPARED]]
+    stems = {PurePosixPath(file).stem: file for file in files}
+    told = []
+    for key in map(str, unused[:_SHOWN_KEYS]):
+        close = closest(PurePosixPath(_plain(key)).stem, stems)
+        told.append(short(key) + (f' (did you mean {stems[close]}?)' if close else ''))
+    return (
+        f'{source}: {len(unused)} of {len(labels)} keys name{"s"[: len(unused) == 1]} no picture here: '
+        f'{first_few(told, _SHOWN_KEYS)}{", ..." if len(unused) > _SHOWN_KEYS else ""}; {len(left)} '
+        f'picture{"s"[: len(left) > 1]} without labels {"was" if len(left) == 1 else "were"} left to the classifier '
+        f'({first_few(files, _SHOWN_KEYS)})'
+    )
+
+
 def as_path(image: Any) -> Any:
     """``pathlib`` objects as strings, anything else as it is."""
     return os.fspath(image) if isinstance(image, os.PathLike) else image
+
+
+def _names(images: Sequence[Any]) -> list[str]:
+    return [image if isinstance(image, str) else f'inputs[{place}]' for place, image in enumerate(images)]
 
 
 def _stem(path: str) -> str:
@@ -127,13 +166,20 @@ def _labels_by_place(labels: Labels, names: Sequence[str]) -> list[ImageLabels]:
     if labels is None:
         return [None] * len(names)
     if isinstance(labels, Mapping):
-        keys = [next((key for key in _keys(name) if key in labels), None) for name in names]
-        if names and all(key is None for key in keys):
+        keys = _keys_by_place(labels, names)
+        if names and not any(keys):
             raise ValueError(
                 f'labels: none of its keys ({_shown(labels)}) is the path, the file name or the file name without '
                 f'suffix of an input ({_shown(names)})'
             )
-        return [None if key is None else labels[key] for key in keys]
+        pictures: dict[Any, str] = {}
+        for name, found in zip(names, keys, strict=True):
+            if found and _plain(pictures.setdefault(found[0], name)) != _plain(name):
+                raise ValueError(
+                    f'labels: {found[0]} may be {pictures[found[0]]} or {name}; write more of the path, or the suffix '
+                    'too'
+                )
+        return [labels[found[0]] if found else None for found in keys]
     if isinstance(labels, str) or not isinstance(labels, Sequence):
         raise TypeError(
             f"labels: must be a list of classes for each input, such as [['cat'], ['cat', 'dog']], or a dict from "
@@ -172,10 +218,30 @@ def _is_class(entry: Any) -> bool:
     return isinstance(entry, str | int | np.integer)
 
 
-def _keys(name: str) -> tuple[str, ...]:
-    """What a label mapping may call an input: its whole path, its file name, its file name without suffix."""
-    local = PurePosixPath(urlparse(name).path if '://' in name else name.replace(os.sep, '/'))
-    return (name, local.name, local.stem)
+def _keys_by_place(labels: Mapping[str, ImageLabels], names: Sequence[str]) -> list[list[str]]:
+    """The keys of a label mapping that mean each input; the one that says most of its path comes first."""
+    plain = {_plain(key): key for key in labels}
+    return [[plain[tail] for tail in _tails(name) if tail in plain] for name in names]
+
+
+def _plain(key: Any) -> str:
+    """A key as the tails of a path are written."""
+    text = str(as_path(key))
+    return text if '://' in text else os.path.normpath(text.replace('\\', '/')).replace(os.sep, '/')
+
+
+def _tails(name: str) -> list[str]:
+    """What a label mapping may call an input: its whole path, or its end from any folder on; each also without suffix.
+
+    The longest come first.
+    """
+    path = PurePosixPath(urlparse(name).path if '://' in name else _plain(name))
+    parts = path.parts
+    tails = [name]
+    for start in range(len(parts)):
+        tail = PurePosixPath(*parts[start:])
+        tails += [str(tail), str(tail.with_name(path.stem))] if path.name else []
+    return tails
 
 
 def _shown(names: Iterable[str]) -> str:

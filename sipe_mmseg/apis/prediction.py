@@ -1,5 +1,6 @@
 """What prediction gives: one image's maps as arrays, and those of all images with what failed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from mmseg.structures import SegDataSample
+
+from ..models.sipe_head import SCORE_THRESHOLD
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,6 +30,7 @@ class Prediction:
         is_cam: IS-CAM (n + 1, H, W), float32 in [0, 1], background first; channels ``is_cam_channels``.
         seeds: Class index of each pixel's structure-aware seed (H, W), uint8; 255 where there is none.
         label_map: Class index of each pixel (H, W), uint8: argmax of IS-CAM.
+        score_threshold: Probability above which the classifier is sure of a class.
     """
 
     source: str
@@ -38,10 +42,19 @@ class Prediction:
     is_cam: npt.NDArray[np.float32]
     seeds: npt.NDArray[np.uint8]
     label_map: npt.NDArray[np.uint8]
+    score_threshold: float = SCORE_THRESHOLD
 
     def __str__(self) -> str:
         present = ', '.join(f'{self.classes[index]} {self.scores[index - 1]:.2f}' for index in self.present)
-        return f'{self.source}: {present or "no object"}{" (labels given)" if self.labels_given else ""}'
+        if self.labels_given:
+            return f'{self.source}: {present or "no object"} (labels given)'
+        return f'{self.source}: {present or f"no object ({self._best()})"}'
+
+    def _best(self) -> str:
+        """The class with the highest score; it is cut off, not rounded, as it is not above the threshold."""
+        best = int(self.scores.argmax())
+        score = math.floor(100 * self.scores[best]) / 100
+        return f'best: {self.classes[best + 1]} {score:.2f}, not above {self.score_threshold:g}'
 
     def __repr__(self) -> str:
         height, width = self.label_map.shape
@@ -81,7 +94,9 @@ class Predictions(dict[str, Any]):
         self.left_out = list(left_out)
 
 
-def to_prediction(sample: SegDataSample, source: str, classes: Sequence[str]) -> Prediction:
+def to_prediction(
+    sample: SegDataSample, source: str, classes: Sequence[str], score_threshold: float = SCORE_THRESHOLD
+) -> Prediction:
     """The arrays of a sample that :meth:`sipe_mmseg.models.SIPESegmentor.pack` has filled."""
     maps, present = sample.localization, sample.present
     return Prediction(
@@ -94,4 +109,5 @@ def to_prediction(sample: SegDataSample, source: str, classes: Sequence[str]) ->
         is_cam=maps.is_cam.float().cpu().numpy(),
         seeds=maps.seeds[0].cpu().numpy().astype(np.uint8),
         label_map=sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8),
+        score_threshold=score_threshold,
     )

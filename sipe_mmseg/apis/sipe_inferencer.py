@@ -27,7 +27,7 @@ from PIL import Image
 from rich.progress import track
 from torch import nn
 
-from ..datasets.atomic_write import atomic_write
+from ..datasets.atomic_write import atomic_write, check_writable_folder
 from ..datasets.equal_size_batches import equal_size_batches
 from ..datasets.image_files import MIN_SIDE, SHOWN_PROBLEMS, image_size, sample_problem, size_problem
 from ..datasets.label_files import write_label_png
@@ -40,7 +40,7 @@ from ..models import SIPESegmentor
 from ..models.prototypes import resize_bilinear
 from ..models.sipe_segmentor import resize_classes
 from ..visualization import prediction_panel
-from .image_source import Given, ImageSource, Labels, given_images, image_sources, left_out_line
+from .image_source import Given, ImageSource, Labels, given_images, image_sources, left_out_line, unmatched_line
 from .prediction import Predictions, to_prediction
 
 WORKING_PIXELS = 2048 * 2048
@@ -69,7 +69,8 @@ class SIPEInferencer(BaseInferencer):
         model: Config file, work directory (its config, and by default its last checkpoint), name of a shipped config,
             config object; or a SIPESegmentor with its config as ``cfg``, which is used as and where it is: modes of its
             modules (training, evaluation), parameters and hooks are after every call what they were before.
-        weights: Checkpoint; not for a work directory that has a ``last_checkpoint``, nor for a model object.
+        weights: Checkpoint, or work directory with one; not for a work directory that has a ``last_checkpoint``, nor
+            for a model object.
         device: Where to run, such as ``'cuda:1'``; by default on the GPU, if there is one.
         max_pixels: Width times height of the largest image to predict; 50 million by default, whose maps of two
             classes take 1 GB.
@@ -114,7 +115,7 @@ class SIPEInferencer(BaseInferencer):
             config = model
         elif isinstance(model, str | os.PathLike):
             if weights is None and Path(model).expanduser().is_dir():
-                weights = find_checkpoint(model)
+                weights = model
             config = Config.fromfile(find_config(model))
         else:
             raise TypeError(
@@ -123,6 +124,8 @@ class SIPEInferencer(BaseInferencer):
             )
         if self._given_model is None and weights is None:
             raise ValueError(f'{_name(config)}: needs a checkpoint; random weights find nothing')
+        if weights is not None and Path(weights).expanduser().is_dir():
+            weights = find_checkpoint(weights)
         super().__init__(
             model=config,
             weights=None if weights is None else os.fspath(weights),
@@ -177,9 +180,10 @@ class SIPEInferencer(BaseInferencer):
                 :func:`~sipe_mmseg.visualization.prediction_panel`.
             pred_out_dir: Folder in it for label maps ``<name>.png``, whose pixels are class indices.
             labels: The image-level labels, as names or class indices (1 to K): a list for each input, or a dict from
-                path, file name or file name without suffix to lists; for one input its own list will do. None in the
-                place of a list, or no entry in the dict, leaves it to the classifier what is in the image, an empty
-                list says that there is nothing but background.
+                path, file name, or path from any folder on, each with or without suffix, to lists; for one input its
+                own list will do. None in the place of a list, or no entry in the dict, leaves it to the classifier
+                what is in the image, an empty list says that there is nothing but background. Keys that mean no input
+                are named in the log, if inputs have no labels.
             channel_order: Order of the channels of arrays, ``'bgr'`` (as OpenCV and all of mmseg have it) or ``'rgb'``
                 (as PIL has it). Files are read in the right order in any case.
             tta: Whether to fuse several scales and the mirror. None does so if the config has ``tta_model`` and
@@ -193,7 +197,7 @@ class SIPEInferencer(BaseInferencer):
         Raises:
             FileNotFoundError: If a folder has no images.
             TypeError: If ``labels`` has a wrong form.
-            ValueError: If an argument has a wrong value, or a label is no class.
+            ValueError: If an argument has a wrong value, a label is no class, or a key means several images.
         """
         failed: dict[str, str] = {}
         given = given_images(inputs)
@@ -214,7 +218,7 @@ class SIPEInferencer(BaseInferencer):
                 tta=tta,
             )
         )
-        _log_summary(len(done), given, failed)
+        _log_summary(len(done), given, failed, unmatched_line(labels, given.images))
         done.sort(key=lambda row: row[0])
         pictures = [picture for row in done for picture in row[2]]
         return Predictions([row[1] for row in done], pictures, failed, given.left_out)
@@ -265,8 +269,14 @@ class SIPEInferencer(BaseInferencer):
         tta = self.tta_model is not None if tta is None else tta
         images = given_images(inputs).images
         sources = image_sources(images, labels, self.classes, self.num_arrays)
+        unmatched = unmatched_line(labels, images)
+        if unmatched:
+            print_log(unmatched, 'current', level=logging.WARNING)
         self.num_arrays += sum(not isinstance(image, str) for image in images)
         folders = {name: Path(out_dir, name) if out_dir else None for name in (img_out_dir, pred_out_dir)}
+        for folder in folders.values():
+            if folder is not None:
+                check_writable_folder(folder)
 
         with evaluating(self.model):
             for batch in self.preprocess(sources, batch_size, tta=tta, channel_order=channel_order, failed=failed):
@@ -395,7 +405,8 @@ class SIPEInferencer(BaseInferencer):
         predictions: list[Any] = list(preds)
         if not return_datasample:
             predictions = [
-                to_prediction(sample, source.name, self.classes) for source, sample in zip(sources, preds, strict=True)
+                to_prediction(sample, source.name, self.classes, self.model.score_threshold)
+                for source, sample in zip(sources, preds, strict=True)
             ]
         return dict(predictions=predictions, visualization=list(visualization))
 
@@ -608,7 +619,7 @@ def _out_of_memory(source: ImageSource, image: ByteImage) -> str:
     )
 
 
-def _log_summary(done: int, given: Given, failed: dict[str, str]) -> None:
+def _log_summary(done: int, given: Given, failed: dict[str, str], unmatched: str) -> None:
     total = len(given.images)
     lines = [f'{done} of {total} images predicted' + (f', {total - done} failed:' if failed else '')]
     lines += list(failed.values())[:SHOWN_PROBLEMS]
@@ -616,4 +627,6 @@ def _log_summary(done: int, given: Given, failed: dict[str, str]) -> None:
         lines.append(f'... and {len(failed) - SHOWN_PROBLEMS} more, all of them in .failed of the result')
     if given.left_out:
         lines.append(left_out_line(given.left_out))
-    print_log('\n  '.join(lines), 'current', level=logging.WARNING if failed else logging.INFO)
+    if unmatched:
+        lines.append(unmatched)
+    print_log('\n  '.join(lines), 'current', level=logging.WARNING if failed or unmatched else logging.INFO)

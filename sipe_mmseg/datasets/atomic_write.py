@@ -87,11 +87,22 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     target = Path(path).absolute()
     if target.is_dir():
         raise IsADirectoryError(f'{path} is a folder; name a file')
-    there = next(folder for folder in target.parents if folder.exists())
-    if not there.is_dir():
-        raise NotADirectoryError(f'{path}: {there} is a file, so that nothing can be written into it')
-    with clear_write_errors(target), tempfile.TemporaryFile(dir=there):
-        pass
+    _check_surroundings(target)
+
+
+def check_writable_folder(path: str | os.PathLike[str]) -> None:
+    """Make sure, before long work begins, that files can be written into a folder. Nothing is made.
+
+    Args:
+        path: The folder; it may be missing, and so may those around it.
+
+    Raises:
+        OSError: As :func:`check_writable`; or if it is a file.
+    """
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f'{path} is a file; name a folder')
+    _check_surroundings(folder.absolute() / 'files')
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
@@ -118,6 +129,15 @@ def remove_leftovers_of(path: str | os.PathLike[str]) -> None:
     for name in os.listdir(target.parent) if target.parent.is_dir() else ():
         if name.startswith(start) and _is_leftover(name):
             _remove(target.with_name(name))
+
+
+def _check_surroundings(target: Path) -> None:
+    there = next(folder for folder in target.parents if folder.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f'{target}: {there} is a file, so that nothing can be written into it')
+    first = there / target.relative_to(there).parts[0]
+    with clear_write_errors(first), tempfile.TemporaryFile(dir=there):
+        pass
 
 
 def _hidden(name: str) -> str:

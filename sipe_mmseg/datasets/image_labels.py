@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..refinement.label_values import IGNORE_INDEX
-from .image_files import open_image
+from .image_files import SHOWN_PROBLEMS, Problems, open_image
 from .json_files import Pairs, load_json, require_file, unique_keys
 from .messages import closest, short, shown
 from .xml_files import parse_xml
@@ -36,15 +36,10 @@ def foreground_indices(names: Iterable[Any], classes: Sequence[str], where: str)
     Raises:
         ValueError: If a name is not a string, or not a foreground class.
     """
-    index = {name: position - 1 for position, name in enumerate(classes) if position}
-    found = set()
-    for name in names:
-        if not isinstance(name, str):
-            raise ValueError(f'{where}: labels are names of classes, not {shown(name)}')
-        if name not in index:
-            raise ValueError(f'{where}: {_wrong_name(name, classes)}')
-        found.add(index[name])
-    return tuple(sorted(found))
+    reader = _NameReader(classes)
+    indices = reader.indices(names, where)
+    reader.report(where)
+    return indices
 
 
 def class_names(indices: Iterable[int], classes: Sequence[str]) -> str:
@@ -52,13 +47,16 @@ def class_names(indices: Iterable[int], classes: Sequence[str]) -> str:
     return ', '.join(classes[index + 1] for index in indices) or 'no object'
 
 
-def read_voc_xml(folder: str, classes: Sequence[str], image_ids: Iterable[str]) -> Labels:
+def read_voc_xml(
+    folder: str, classes: Sequence[str], image_ids: Iterable[str], problems: Problems | None = None
+) -> Labels:
     """Reads annotations as in PASCAL VOC: every object counts, those marked ``difficult`` too.
 
     Args:
         folder: Folder of ``<image id>.xml``.
         classes: All classes, background first.
         image_ids: Images to read; those without a file are left out of the result.
+        problems: Takes names that are no classes; None raises an error for them.
 
     Returns:
         Labels by image id.
@@ -69,10 +67,12 @@ def read_voc_xml(folder: str, classes: Sequence[str], image_ids: Iterable[str]) 
     """
     _require_folder(folder)
     labels = {}
+    reader = _NameReader(classes)
     for image_id in image_ids:
         path = os.path.join(folder, f'{image_id}.xml')
         if os.path.isfile(path):
-            labels[image_id] = foreground_indices(_voc_names(path), classes, path)
+            labels[image_id] = reader.indices(_voc_names(path), path)
+    reader.report(folder, problems)
     return labels
 
 
@@ -106,38 +106,56 @@ def read_class_names(path: str) -> dict[str, list[str]]:
     return names
 
 
-def read_json(path: str, classes: Sequence[str]) -> Labels:
+def read_json(path: str, classes: Sequence[str], problems: Problems | None = None) -> Labels:
     """Reads ``{"image id, file name or relative path": ["class", ...], ...}``.
 
     A key may be repeated, as long as it has the same classes.
+
+    Args:
+        path: The file.
+        classes: All classes, background first.
+        problems: Takes names that are no classes; None raises an error for them.
 
     Returns:
         Labels by key as written.
     """
     labels: Labels = {}
+    reader = _NameReader(classes)
     for where, key, names in _json_names(path):
-        indices = foreground_indices(names, classes, where)
+        indices = reader.indices(names, where)
         if labels.setdefault(key, indices) != indices:
+            reader.report(path)  # which may be all that is different
             raise ValueError(
                 f'{where}: appears twice, with {class_names(labels[key], classes)}'
                 f' and with {class_names(indices, classes)}'
             )
+    reader.report(path, problems)
     return labels
 
 
-def read_csv(path: str, classes: Sequence[str]) -> Labels:
+def read_csv(path: str, classes: Sequence[str], problems: Problems | None = None) -> Labels:
     """Reads a table with one line an image, in UTF-8, separated by commas, in one of two forms.
 
     ``image,labels`` has the names of the classes, separated by ``;``. ``image,<class>,<class>,...`` has a column for
     every foreground class, in any order, with 0 and 1.
 
+    Args:
+        path: The file.
+        classes: All classes, background first.
+        problems: Takes names that are no classes; None raises an error for them.
+
     Returns:
         Labels by the image column as written.
     """
-    return {key: foreground_indices(names, classes, where) for where, key, names in _csv_names(path, classes)}
+    reader = _NameReader(classes)
+    labels = {key: reader.indices(names, where) for where, key, names in _csv_names(path, classes)}
+    reader.report(path, problems)
+    return labels
 
 
-def read_class_folders(root: str, paths: Iterable[str], classes: Sequence[str]) -> tuple[Labels, dict[str, str]]:
+def read_class_folders(
+    root: str, paths: Iterable[str], classes: Sequence[str], problems: Problems | None = None
+) -> tuple[Labels, dict[str, str]]:
     """Takes the folder an image lies in for its class.
 
     An image of several classes lies, under the same name and with the same bytes, in several folders. Files of the same
@@ -147,6 +165,7 @@ def read_class_folders(root: str, paths: Iterable[str], classes: Sequence[str]) 
         root: Folder of the class folders.
         paths: The images' paths relative to ``root``, ``<class>/<name>``. Those right in ``root`` have no label.
         classes: All classes, background first.
+        problems: Takes folders that are no classes; None raises an error for them.
 
     Returns:
         Labels by relative path, and the copies: relative path of each further copy of an image -> path of its first
@@ -167,10 +186,12 @@ def read_class_folders(root: str, paths: Iterable[str], classes: Sequence[str]) 
         else:
             copies[path] = first
         members.setdefault(first or path, set()).add(folder)
+    reader = _NameReader(classes)
     labels = {
-        path: foreground_indices(folders - {classes[0]}, classes, f'{os.path.join(root, path)}, its folder')
+        path: reader.indices(folders - {classes[0]}, f'{os.path.join(root, path)}, its folder')
         for path, folders in members.items()
     }
+    reader.report(root, problems)
     return labels, copies
 
 
@@ -233,9 +254,7 @@ def read_coco_instances(path: str, classes: Sequence[str]) -> Labels:
 
     content = load_json(path, slim)
     names = coco_class_names(path, content)
-    for name in names[1:]:
-        if name not in classes[1:]:
-            raise ValueError(f'{path}, categories: {_wrong_name(name, classes)}')
+    foreground_indices(names[1:], classes, f'{path}, categories')
     if names != tuple(classes):
         raise ValueError(
             f'{path}, categories: in the order of their ids they are {short(", ".join(names[1:]))}, but the classes are'
@@ -353,13 +372,74 @@ def _coco_records(path: str, content: Any, name: str, /, **kinds: _Kind) -> list
     return records
 
 
-def _wrong_name(name: str, classes: Sequence[str]) -> str:
-    listed = f'The classes are: {", ".join(classes[1:])}'
-    if name == classes[0]:
-        return f'{name!r} is not a label: images without an object have no label at all. {listed}'
-    close = closest(name, classes[1:])
-    hint = f'; did you mean {close!r}?' if close else '.'
-    return f'{shown(name)} is not a class{hint} {listed}'
+class _NameReader:
+    """Turns the names of a whole file into indices, and tells at the end which of them are no classes.
+
+    Of these the first few are kept, each with the place where it stands first; of others only the number.
+
+    Args:
+        classes: All classes, background first.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._classes = classes
+        self._index = {name: position - 1 for position, name in enumerate(classes) if position}
+        self._wrong: dict[str, tuple[str, int]] = {}  # by name: first place, and number of places
+        self._more = 0
+
+    def indices(self, names: Iterable[Any], where: str) -> tuple[int, ...]:
+        """Sorted foreground indices of those names that are classes.
+
+        Raises:
+            ValueError: If a name is not a string.
+        """
+        found = set()
+        for name in names:
+            if not isinstance(name, str):
+                raise ValueError(f'{where}: labels are names of classes, not {shown(name)}')
+            if name in self._index:
+                found.add(self._index[name])
+            elif name in self._wrong:
+                first, number = self._wrong[name]
+                self._wrong[name] = (first, number + (where != first))
+            elif len(self._wrong) < SHOWN_PROBLEMS:
+                self._wrong[name] = (where, 1)
+            else:
+                self._more += 1
+        return tuple(sorted(found))
+
+    def report(self, source: str, problems: Problems | None = None) -> None:
+        """Tell which names are no classes, if any.
+
+        Args:
+            source: The file or folder; what the places begin with.
+            problems: Takes one entry for all of them; without it they are an error.
+
+        Raises:
+            ValueError: If there are some, and no ``problems``.
+        """
+        if not self._wrong:
+            return
+        listed = f'The classes are: {", ".join(self._classes[1:])}'
+        lines = [
+            f'{where}{f" (and {number - 1} more)" if number > 1 else ""}: {self._said_of(name)}'
+            for name, (where, number) in self._wrong.items()
+        ]
+        if len(lines) == 1:
+            text = f'{lines[0]} {listed}'
+        else:
+            lines = [line.removeprefix(source).lstrip(f',: {os.sep}') for line in lines]
+            lines += [f'... and {self._more} more'] if self._more else []
+            text = '\n    '.join([f'{source}: has names that are no classes. {listed}', *lines])
+        if problems is None:
+            raise ValueError(text)
+        problems.add(text)
+
+    def _said_of(self, name: str) -> str:
+        if name == self._classes[0]:
+            return f'{name!r} is not a label: images without an object have no label at all.'
+        close = closest(name, self._classes[1:])
+        return f'{shown(name)} is not a class' + (f'; did you mean {close!r}?' if close else '.')
 
 
 def _label_format(path: str) -> str:

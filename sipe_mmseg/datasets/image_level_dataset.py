@@ -29,10 +29,10 @@ from .palette import voc_palette
 from .sampler import sample_randomness
 
 # Label files that name their images. The other sources are looked up by image id.
-_READERS: dict[str, Callable[[str, Sequence[str]], Labels]] = {
+_READERS: dict[str, Callable[[str, Sequence[str], Problems], Labels]] = {
     'json': image_labels.read_json,
     'csv': image_labels.read_csv,
-    'coco': image_labels.read_coco_instances,
+    'coco': lambda path, classes, _: image_labels.read_coco_instances(path, classes),
 }
 LABEL_SOURCES = ('xml', 'json', 'csv', 'folders', 'masks', 'coco')
 
@@ -226,19 +226,20 @@ class ImageLevelDataset(BaseSegDataset):
         classes = self.metainfo['classes']
         sources: dict[str, Labels] = {}
         copies: dict[str, str] = {}
+        wrong_names = Problems()
         for name, relative_path in self.labels.items():
             path = os.path.join(self.data_root or '', relative_path)
             source = f'{name} {path}'
             if name == 'folders':
                 if os.path.realpath(path) != os.path.realpath(folder.root):
                     raise ValueError(f'labels: folders={path} must be the image folder, which is {folder.root}')
-                sources[source], copies = image_labels.read_class_folders(path, folder.paths, classes)
+                sources[source], copies = image_labels.read_class_folders(path, folder.paths, classes, wrong_names)
             elif name in _READERS:
-                sources[source] = self._by_image(source, _READERS[name](path, classes), folder, problems)
+                sources[source] = self._by_image(source, _READERS[name](path, classes, wrong_names), folder, problems)
             else:
                 by_id = {folder.image_id(image): image for image in images}
                 found = (
-                    image_labels.read_voc_xml(path, classes, by_id)
+                    image_labels.read_voc_xml(path, classes, by_id, wrong_names)
                     if name == 'xml'
                     else image_labels.read_masks(path, classes, by_id, self.seg_map_suffix)
                 )
@@ -247,6 +248,9 @@ class ImageLevelDataset(BaseSegDataset):
             print_log(f'{type(self).__name__}: {source} knows {known} of {len(images)} images', 'current')
             if images and not known:
                 problems.append(f'{source}: knows none of the images; images are named by their path in {folder.root}')
+        if wrong_names:  # without them images would be called unlabelled that are not
+            problems[:0] = wrong_names
+            raise_problems(problems, f'{type(self).__name__} ({folder.root})')
         return sources, copies
 
     def _by_image(self, source: str, labels: Labels, folder: ImageFolder, problems: Problems) -> Labels:

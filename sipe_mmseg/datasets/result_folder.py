@@ -14,6 +14,12 @@ from .json_files import is_deep, load_json
 from .messages import short, shown
 
 SETTINGS_FILE = 'settings.json'
+
+_CONTENTS = {  # by suffix, what is in a folder of results, and which command writes it
+    '.png': ('label maps', '`sipe-mmseg labels --out`'),
+    '.npz': ('CAM files', '`sipe-mmseg labels --cams`'),
+}
+_RUN_AGAIN = 'The command that wrote the folder writes what is missing, if it is run again with the same split'
 _SHOWN_CHANGES = 6
 _SHOWN_LENGTH = 60
 _SHOWN_ALIKE = 15  # characters before the first that differs
@@ -66,9 +72,24 @@ class ResultFolder:
         if missing:
             raise FileNotFoundError(
                 f'{self.root}: {len(missing)} of {len(wanted)} images have no {self.suffix} file: '
-                f'{first_few(missing)}. The command that wrote the folder writes what is missing, if it is run again '
-                'with the same split'
+                f'{first_few(missing)}. {self._way_on() if len(missing) == len(wanted) else _RUN_AGAIN}'
             )
+
+    def _way_on(self) -> str:
+        """What the folder has, as no wanted image is in it, and how there would be something."""
+        own = list_files(self.root, (self.suffix,))
+        if own:
+            return (
+                f'It has {len(own)} {self.suffix} file{"s"[: len(own) > 1]} of other images: {first_few(own)}. Name '
+                'the data set and the split that the folder was made of'
+            )
+        others = [
+            f'{len(found)} {suffix} file{"s"[: len(found) > 1]} ({contents})'
+            for suffix, (contents, _) in _CONTENTS.items()
+            if (found := list_files(self.root, (suffix,)))
+        ]
+        contents, source = _CONTENTS[self.suffix]
+        return f'It has {" and ".join(others) or "no results"}; {contents} come from {source}'
 
     def settings(self) -> dict[str, Any] | None:
         """The settings that the files are made with; None where there is no ``settings.json``.

@@ -16,6 +16,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import MODELS
 
 from .. import __version__
+from ..datasets.atomic_write import check_writable_folder
 from ..datasets.cam_files import CAM_STRIDE
 from ..datasets.folder_lock import folder_lock
 from ..datasets.image_files import first_few
@@ -69,6 +70,9 @@ def generate_labels(
         RuntimeError: If the config's pipeline drops the ids of the images, so that files have other names.
         ValueError: If the weights do not fit the model, or a folder's files are made with other settings.
     """
+    for place in (out_dir, cam_dir):
+        if place is not None:
+            check_writable_folder(place)
     if not Path(checkpoint).is_file():
         raise FileNotFoundError(f'checkpoint {checkpoint}: no such file')
     folders = [ResultFolder(Path(out_dir), '.png')]

@@ -13,7 +13,7 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from ..datasets.atomic_write import atomic_write
+from ..datasets.atomic_write import atomic_write, check_writable, check_writable_folder
 from ..datasets.image_files import read_rgb
 from ..datasets.result_folder import ResultFolder, image_id
 from ..engine.model_state import read_weights
@@ -54,6 +54,9 @@ def draw_gallery(
     Raises:
         ValueError: If the data set has no image of an id, or the config knows no ``tta_model``.
     """
+    check_writable_folder(out_dir)
+    if gallery is not None:
+        check_writable(gallery)
     if 'tta_model' not in config or 'tta_pipeline' not in config:
         raise ValueError(
             f'{config.filename}: panels show multi-scale maps; the config has no tta_model or tta_pipeline'

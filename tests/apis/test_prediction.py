@@ -11,7 +11,8 @@ from sipe_mmseg.apis import Prediction
     [
         ([1, 2], True, 'a.jpg: cat 0.98, dog 0.10 (labels given)'),
         ([2], False, 'a.jpg: dog 0.10'),
-        ([], False, 'a.jpg: no object'),
+        ([], True, 'a.jpg: no object (labels given)'),
+        ([], False, 'a.jpg: no object (best: cat 0.98, not above 0.99)'),
     ],
 )
 def test_is_told_in_a_line(present: list[int], given: bool, expected: str) -> None:
@@ -19,13 +20,14 @@ def test_is_told_in_a_line(present: list[int], given: bool, expected: str) -> No
     prediction = Prediction(
         source='a.jpg',
         classes=('background', 'cat', 'dog'),
-        scores=np.array([0.981, 0.1], np.float32),
+        scores=np.array([0.9849, 0.1], np.float32),
         present=np.array(present, np.int64),
         labels_given=given,
         cam=maps[1:],
         is_cam=maps,
         seeds=np.zeros((3, 5), np.uint8),
         label_map=np.zeros((3, 5), np.uint8),
+        score_threshold=0.99,
     )
     assert str(prediction) == expected
     assert repr(prediction) == f'<Prediction {expected}, 3 x 5 pixels>'

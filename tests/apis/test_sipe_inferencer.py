@@ -306,6 +306,13 @@ def test_writes_pictures_and_label_maps(
         inferencer(pixels, batch_size=0)
 
 
+def test_a_file_in_the_place_of_a_folder(inferencer: SIPEInferencer, photo: str, tmp_path: Path) -> None:
+    (tmp_path / 'vis').touch()
+    with pytest.raises(NotADirectoryError, match='vis is a file; name a folder'):
+        inferencer(photo, out_dir=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ['vis']
+
+
 def test_returns_samples_and_pictures(inferencer: SIPEInferencer, photo: str) -> None:
     results = inferencer([photo, 'nowhere.jpg', photo], return_datasamples=True, return_vis=True, labels=[[1], [2], []])
     assert [type(sample) for sample in results['predictions']] == [SegDataSample, SegDataSample]
@@ -416,6 +423,7 @@ def test_config_file_work_directory_and_config_are_one_model(
         built = SIPEInferencer(model, str(checkpoint), 'cpu', show_progress=False)
         assert not built.model.training
         assert_same_maps(only(built(photo, tta=False)), expected)
+    assert_same_maps(only(SIPEInferencer(config, home / 'run', 'cpu', show_progress=False)(photo, tta=False)), expected)
     assert built.model.dataset_meta['classes'] == CLASSES
 
 
@@ -603,6 +611,17 @@ def test_fifty_mixed_inputs(inferencer: SIPEInferencer, tmp_path: Path) -> None:
         'an input is a path, a URL or a NumPy array, not Image',
         'an array must be uint8 (H, W, 3), not uint8 (40, 52, 1)',
     ]
+
+
+def test_summary_names_keys_of_labels_that_are_no_inputs(
+    inferencer: SIPEInferencer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr('sipe_mmseg.apis.sipe_inferencer.print_log', lambda text, *args, **kwargs: lines.append(text))
+    inferencer(['gone/a.jpg', 'gone/b.jpg'], labels={'a': ['star'], 'c': ['dots']})
+    told = 'labels: 1 of 2 keys names no picture here: c; 1 picture without labels was left to the classifier (b.jpg)'
+    assert lines[0] == told
+    assert lines[1].splitlines()[-1] == f'  {told}'
 
 
 def test_summary_names_what_failed(inferencer: SIPEInferencer, photo: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """``sipe-mmseg predict`` on a network of random weights."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,16 @@ def test_classes_and_label_files(home: Path, tmp_path: Path, run: Callable) -> N
         )
 
 
+def test_a_misspelt_picture_of_a_label_file_is_told(home: Path, tmp_path: Path, run: Callable) -> None:
+    (tmp_path / 'labels.csv').write_text('image,labels\ntrain_0000.jpg,star\ntrain_0011.jpg,dots\n')
+    code, lines, _ = run(home / 'photos', '--labels', 'labels.csv', '--no-tta', '--score-threshold', '0')
+    assert code == 0
+    assert lines[-1] == (
+        'labels.csv: 1 of 2 keys names no picture here: train_0011.jpg (did you mean train_0001.jpg?); '
+        '1 picture without labels was left to the classifier (train_0001.jpg)'
+    )
+
+
 def test_other_files_of_a_folder_are_left_out(home: Path, tmp_path: Path, run: Callable) -> None:
     mixed = tmp_path / 'mixed'
     shutil.copytree(home / 'photos', mixed)
@@ -126,7 +137,19 @@ def test_mistakes(home: Path, tmp_path: Path, run: Callable) -> None:
     assert main(['predict', str(CONFIG), str(photo)]) == 1
 
 
+def test_weights_may_be_a_work_directory(home: Path, run: Callable) -> None:
+    photo = home / 'photos/train_0000.jpg'
+    assert run(photo, '--no-tta', '--weights', home / 'run')[:2] == run(photo, '--no-tta')[:2]
+    code, _, error = run(photo, '--weights', home / 'photos')
+    assert code == 1 and 'photos: has no last_checkpoint' in error
+
+
 def test_threshold_decides_what_the_classifier_says(home: Path, run: Callable) -> None:
     photo = home / 'photos/train_0000.jpg'
     assert run(photo, '--no-tta', '--score-threshold', '0')[1][0].count(',') == 4  # all five classes
-    assert run(photo, '--no-tta', '--score-threshold', '1')[1][0].count(',') == 0
+    advice = "no picture has an object by the classifier's own scores: lower --score-threshold, name what is there "
+    _, lines, _ = run(photo, '--no-tta', '--score-threshold', '1')
+    assert re.fullmatch(r'1/1 .*train_0000\.jpg: no object \(best: \w+ 0\.\d\d, not above 1\)', lines[0])
+    assert lines[-1].startswith(advice)
+    for options in (['--score-threshold', '0'], ['--classes', 'star'], ['--score-threshold', '1', '--classes', 'star']):
+        assert not run(photo, '--no-tta', *options)[1][-1].startswith(advice)

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 import sipe_mmseg  # noqa: F401
+from sipe_mmseg.datasets.image_files import Problems
 from sipe_mmseg.datasets.image_labels import (
     foreground_indices,
     read_class_folders,
@@ -61,6 +62,40 @@ class TestForegroundIndices:
     def test_indices_are_no_names(self):
         with pytest.raises(ValueError, match='here: labels are names of classes, not 3'):
             foreground_indices([3], CLASSES, 'here')
+
+
+class TestWrongNames:
+    def test_all_of_a_file_are_told_at_once(self, write):
+        path = write('labels.csv', 'image,labels\na,Dog;kat\nb,Dog;cat;xyzzy\nc,Dog\n')
+        with pytest.raises(ValueError) as caught:
+            read_csv(path, CLASSES)
+        assert str(caught.value).splitlines() == [
+            f'{path}: has names that are no classes. The classes are: cat, dog, pottedplant',
+            "    line 2 (and 2 more): 'Dog' is not a class; did you mean 'dog'?",
+            "    line 2: 'kat' is not a class; did you mean 'cat'?",
+            "    line 3: 'xyzzy' is not a class.",
+        ]
+
+    def test_of_many_the_first_ten_are_shown_and_kept(self, write):
+        path = write('labels.json', {f'image {number}': [f'name {number}'] for number in range(1000)})
+        problems = Problems()
+        assert len(read_json(path, CLASSES, problems)) == 1000
+        (problem,) = problems
+        lines = problem.splitlines()
+        assert len(lines) == 12
+        assert lines[10].startswith("    key 'image 9': 'name 9' is not a class")
+        assert lines[11] == '    ... and 990 more'
+
+    def test_a_name_that_is_wrong_once_is_no_other_label(self, write):
+        path = write('labels.json', '{"a": ["Dog"], "a": ["dog"]}')
+        with pytest.raises(ValueError, match=r"key 'a': 'Dog' is not a class; did you mean 'dog'\?"):
+            read_json(path, CLASSES)
+
+    def test_of_several_annotations(self, write, tmp_path):
+        for name, wrong in (('a', 'dgo'), ('b', 'kat')):
+            write(f'{name}.xml', f'<annotation><object><name>{wrong}</name></object></annotation>')
+        with pytest.raises(ValueError, match=r"(?s)no classes.*a\.xml: 'dgo' is .*b\.xml: 'kat' is"):
+            read_voc_xml(str(tmp_path), CLASSES, ['a', 'b'])
 
 
 class TestVocXml:

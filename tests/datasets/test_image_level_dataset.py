@@ -210,6 +210,18 @@ class TestSources:
         with pytest.raises(ValueError, match=r"labels\.json, key 'b\.jpg': 'kat' is not a class; did you mean 'cat'\?"):
             build(root, labels)
 
+    def test_wrong_classes_and_images_that_are_not_there_are_told_at_once(self, root):
+        (root / 'labels.csv').write_text('image,labels\na.jpg,Cat;ring\nb.jpg,cat\ngone.jpg,cat\n')
+        with pytest.raises(ValueError) as caught:
+            build(root, {'csv': 'labels.csv'})
+        lines = str(caught.value).splitlines()
+        assert lines[0] == f'ImageLevelDataset ({root}/images): 2 problems'
+        assert lines[1].startswith(f'  {root}/labels.csv: has names that are no classes. The classes are: cat, ')
+        assert lines[2] == "    line 2: 'Cat' is not a class; did you mean 'cat'?"
+        assert lines[3] == "    line 2: 'ring' is not a class."
+        assert lines[4] == f"  csv {root}/labels.csv, 'gone.jpg': no such image in {root}/images"
+        assert len(lines) == 5, 'images with a wrong label are not said to have none'
+
 
 class TestUnlabelled:
     @pytest.mark.parametrize('changes', [{'c.png': None}, {'c.png': []}])

@@ -55,6 +55,28 @@ def test_require_counts_and_names_what_is_missing(tmp_path: Path) -> None:
         ResultFolder(tmp_path / 'nowhere', '.png').require([])
 
 
+@pytest.mark.parametrize(
+    ('suffix', 'there', 'advice'),
+    [
+        (
+            '.npz',
+            ['a.png', 'b.png'],
+            r'It has 2 \.png files \(label maps\); CAM files come from `sipe-mmseg labels --c',
+        ),
+        ('.png', ['a.npz'], r'It has 1 \.npz file \(CAM files\); label maps come from `sipe-mmseg labels --out`'),
+        ('.png', [], r'It has no results; label maps come from'),
+        ('.png', ['c.png'], r'It has 1 \.png file of other images: c\.png\. Name the data set and the split'),
+    ],
+)
+def test_a_folder_of_something_else_says_what_it_has(
+    tmp_path: Path, suffix: str, there: list[str], advice: str
+) -> None:
+    for name in there:
+        (tmp_path / name).touch()
+    with pytest.raises(FileNotFoundError, match=rf'2 of 2 images have no \{suffix} file: a, b\. {advice}'):
+        ResultFolder(tmp_path, suffix).require(['a', 'b'])
+
+
 def test_same_settings_again_touch_nothing(tmp_path: Path) -> None:
     folder = started(tmp_path / 'labels')
     (folder.root / 'a.png').write_text('result')

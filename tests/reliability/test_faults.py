@@ -28,7 +28,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from sipe_mmseg.datasets import folder_lock as folder_lock_module
-from sipe_mmseg.datasets.atomic_write import check_writable
+from sipe_mmseg.datasets.atomic_write import check_writable, check_writable_folder
 from sipe_mmseg.datasets.cam_files import write_cam
 from sipe_mmseg.datasets.folder_lock import FolderInUseError, folder_lock
 from sipe_mmseg.datasets.label_files import write_label_png
@@ -542,6 +542,41 @@ def test_a_result_that_could_only_be_a_folder(tmp_path: Path) -> None:
         check_writable(tmp_path)
     with pytest.raises(NotADirectoryError, match='file is a file'):
         check_writable(tmp_path / 'file' / 'a.html')
+
+
+def test_a_folder_that_could_only_be_a_file(tmp_path: Path) -> None:
+    (tmp_path / 'file').touch()
+    check_writable_folder(tmp_path)
+    check_writable_folder(tmp_path / 'new' / 'folder')
+    assert [path.name for path in tmp_path.iterdir()] == ['file'], 'nothing is made'
+    with pytest.raises(NotADirectoryError, match='file is a file; name a folder'):
+        check_writable_folder(tmp_path / 'file')
+    with pytest.raises(NotADirectoryError, match='file is a file, so that nothing can be written into it'):
+        check_writable_folder(tmp_path / 'file' / 'vis')
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['predict', 'shapes', 'photos', '--weights', 'file', '--out-dir', 'file'],
+        ['labels', 'shapes', 'file', '--out', 'file'],
+        ['labels', 'shapes', 'file', '--out', 'new', '--cams', 'file'],
+        ['refine', 'ir', 'shapes', 'cams', '--out', 'file'],
+        ['overlays', 'shapes', 'file', '--out', 'file'],
+        ['compare', 'shapes', 'file', '--out', 'file', '--methods', 'GradCAM'],
+    ],
+)
+def test_a_file_in_the_place_of_a_folder_is_noticed_before_the_work(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    """The config's data set is nowhere, and the checkpoint is none: both are read later."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('SHAPES_ROOT', 'nowhere')
+    Path('file').write_text('mine')
+    config = 'sipe_r18_1xb16-6e_shapes-160x160'
+    assert main([config if word == 'shapes' else word for word in words]) == 1
+    assert 'file is a file' in capfd.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ['file'] and Path('file').read_text() == 'mine'
 
 
 # A clock that jumps ---------------------------------------------------------------------------------------------------
