@@ -242,12 +242,12 @@ def _look_over_datasets(config: 'Config') -> Iterator[Finding]:
         if not loader:
             yield Finding(f'{split}: no data set in the config', 'note')
             continue
-        yield from _classes_of_its_own(config, split)
         decisive = json.dumps({**loader.dataset, 'pipeline': None}, sort_keys=True, default=str)
         if decisive in seen:
             yield Finding(f'{split}: the same data set as {seen[decisive]}')
             continue
         seen[decisive] = split
+        yield from _classes_of_its_own(config, split)
         try:
             summary = summarize_dataset(DATASETS.build(loader.dataset))
         except Exception as error:  # data sets of mmseg assert, ours raise what the file is wrong with

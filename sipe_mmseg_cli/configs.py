@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 _HEADER = """\
-# {name} with all that it inherits, as it was when this copy was made. What followed from another setting is written
-# out: whoever changes a class changes it wherever it stands, in `classes`, in the metainfo of each data set and, as a
-# number, in num_classes. Environment variables are read no more; they have the values of that moment. In a shipped
-# config that is copied into a folder (sipe-mmseg configs NAME --out DIR) all of this still follows.
+# {name} with all that it inherits, as it was when this copy was made.
+# What followed from another setting is written out: whoever changes a class changes it wherever it is, in `classes`,
+# in the metainfo of each data set and, as a number, in num_classes. Environment variables are read no more; they have
+# the values of that moment. In a shipped config that is copied into a folder (sipe-mmseg configs NAME --out DIR) all of
+# this still follows.
 """
 
 

@@ -179,7 +179,7 @@ def _similar_path(path: Path) -> str | None:
     """A path that is there, or the beginning of one, in which a single name is another than in this one."""
     there = next((folder for folder in path.parents if folder.is_dir()), Path())
     first, *rest = path.relative_to(there).parts
-    close = closest(first, os.listdir(there))
+    close = closest(first, {*os.listdir(there)} - {first})
     if close is None:
         return None
     whole = Path(there, close, *rest)

@@ -96,6 +96,9 @@ def test_a_path_that_is_like_it_is_proposed(tmp_path: Path, monkeypatch: pytest.
     ):
         with pytest.raises(FileNotFoundError, match=f"^{given}: no such file or folder; did you mean '{meant}'\\?$"):
             find_config(given)
+    (tmp_path / 'broken_link').symlink_to('nowhere')
+    with pytest.raises(FileNotFoundError, match=r'no such file or folder$'):
+        find_config(tmp_path / 'broken_link')
     (tmp_path / 'photos').mkdir()
     with pytest.raises(FileNotFoundError, match=r"photoz: .* no shipped config; did you mean 'photos'"):
         find_config('photoz')
