@@ -308,7 +308,7 @@ def test_writes_pictures_and_label_maps(
 
 def test_a_file_in_the_place_of_a_folder(inferencer: SIPEInferencer, photo: str, tmp_path: Path) -> None:
     (tmp_path / 'vis').touch()
-    with pytest.raises(NotADirectoryError, match='vis is a file, .*; name a folder'):
+    with pytest.raises(NotADirectoryError, match=r'vis is a file, .*; name a folder'):
         inferencer(photo, out_dir=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ['vis']
 
