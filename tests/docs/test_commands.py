@@ -275,7 +275,7 @@ def check(command: Command, files: set[str]) -> None:
             raise Refused(f'{words[place]} is no number of GPUs')
         tool = program.replace('dist_', '').replace('.sh', '.py')
         check_tool(tool, [word for index, word in enumerate(words) if index != place], command, files)
-    elif program == 'tools/check_stacks.sh':
+    elif program in ('tools/check_stacks.sh', 'tools/check_upgrade.sh', 'tools/lock_versions.sh'):
         check_all([program], lambda word: (REPOSITORY / word).is_file(), 'file')
     elif program in ('python', 'python3') and words[0] == '-m' and words[1] == 'venv':
         return  # the tests run in one
