@@ -1,6 +1,7 @@
 # SIPE on your own images and classes. What they are, and where, is in ../_base_/datasets/custom.py: edit that file, or
 # copy both and point _base_ to the copy. Five epochs are the published schedule for 10000 images, about 3300
-# iterations; with 1000 images that is 50 epochs, for which --cfg-options train_cfg.max_epochs=50 is enough.
+# iterations; fewer images take more epochs (--cfg-options train_cfg.max_epochs=15) and fewer iterations, see
+# docs/settings.md.
 _base_ = [
     '../_base_/models/sipe_r50.py',
     '../_base_/datasets/custom.py',

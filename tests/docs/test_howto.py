@@ -172,7 +172,7 @@ def test_refinement_leaves_out_what_is_close(home: Path) -> None:
 
 
 def test_prediction_in_python(home: Path, capsys: pytest.CaptureFixture) -> None:
-    config = Config.fromfile(home / 'configs/sipe/sipe_mobilenet-v2_1xb16-30e_custom-320x320.py')
+    config = Config.fromfile(home / 'configs/sipe/sipe_mobilenet-v2_1xb16-10e_custom-320x320.py')
     config.model.decode_head.num_classes = 2
     (home / 'work_dirs/my_run').mkdir(parents=True)
     config.dump(home / 'work_dirs/my_run/config.py')
