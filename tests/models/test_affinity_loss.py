@@ -179,3 +179,9 @@ def test_counts_are_the_mean_of_all_processes(monkeypatch: pytest.MonkeyPatch) -
     counts = torch.tensor([4.0, 6.0])
     assert mean_over_processes(counts).tolist() == [2, 3]
     assert counts.tolist() == [4, 6]
+
+
+def test_the_number_of_classes_is_no_class() -> None:
+    logits, labels = draw(2, 7, 9)
+    assert (labels == UNKNOWN).any()
+    assert affinity_loss(logits, labels, 4, 3) == affinity_loss(logits, torch.where(labels == UNKNOWN, 4, labels), 4, 3)
