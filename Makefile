@@ -8,14 +8,18 @@
 # make PYTHON=python3.12 ...   another Python (3.10 to 3.13)
 # make VENV=some/folder ...    another virtual environment
 # make LOCK= ...               the newest versions of everything, instead of those in .ci/lock
+# make JOBS=8 test             so many tests at once; about 1 GB of memory for each
 
 PYTHON ?= python3
 VENV ?= .venv
 # The versions to install, a file for each Python; tools/lock_versions.sh writes them.
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 LOCK ?= .ci/lock/python$(VERSION).txt
+JOBS ?= 2
 
 RUN := $(VENV)/bin/python
+# Tests of one file share what they make; a thread each, as many processes compute at the same time.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses $(JOBS) --dist loadfile
 INSTALL := $(RUN) -m pip install --disable-pip-version-check $(if $(LOCK),--constraint $(LOCK))
 # Written when the installation is complete; holds the seconds it took. Another Python, or no lock, begins anew.
 STAMP := $(VENV)/installed-$(VERSION)$(if $(LOCK),,-newest)
@@ -33,14 +37,15 @@ demo: $(STAMP)
 install-tests: $(TEST_STAMP)
 
 test: $(TEST_STAMP)
-	$(RUN) -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
-test-all: $(TEST_STAMP)
-	$(RUN) -m pytest
+# The slow ones one after another: most of them start several processes themselves.
+test-all: test
+	$(RUN) -m pytest -m slow
 
 coverage: $(TEST_STAMP)
 	$(RUN) -m coverage erase
-	$(RUN) -m coverage run -m pytest -m "not slow"
+	$(subst -m pytest,-m coverage run -m pytest,$(PYTEST)) -m "not slow"
 	$(RUN) -m coverage combine --quiet
 	$(RUN) -m coverage report
 

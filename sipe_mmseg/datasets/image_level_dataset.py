@@ -185,8 +185,9 @@ class ImageLevelDataset(BaseSegDataset):
         problems += same_id_problems(folder, images)
         data_list = []
         unlabelled = []
+        num_classes = len(self.metainfo['classes'])  # which is copied at every look
         for image in images:
-            data_info = self._data_info(folder, image)
+            data_info = self._data_info(folder, image, num_classes)
             if sources:
                 indices = self._agreed_labels(sources, image)
                 if not indices:
@@ -288,12 +289,12 @@ class ImageLevelDataset(BaseSegDataset):
                 )
         return first[1] if first else ()
 
-    def _data_info(self, folder: ImageFolder, image: str) -> dict[str, Any]:
+    def _data_info(self, folder: ImageFolder, image: str, num_classes: int) -> dict[str, Any]:
         image_id = folder.image_id(image)
         data_info: dict[str, Any] = {
             'img_path': folder.full_path(image),
             'img_id': image_id,
-            'num_classes': len(self.metainfo['classes']),
+            'num_classes': num_classes,
             'label_map': None,
             'reduce_zero_label': False,
             'seg_fields': [],

@@ -1,9 +1,13 @@
+import threading
+import time
+
 import mmcv
 import numpy as np
 import pytest
 from PIL import Image
 
 import sipe_mmseg  # noqa: F401
+from sipe_mmseg.datasets import image_files
 from sipe_mmseg.datasets.image_files import (
     ImageFolder,
     check_samples,
@@ -204,6 +208,25 @@ def test_check_samples_reports_all_problems_in_order(tmp_path, workers):
         f'{tmp_path}/m.png: no such mask (of {sound})',
     ]
     assert check_samples([]) == []
+
+
+def test_samples_on_a_slow_disk_are_waited_for_together(monkeypatch):
+    threads = set()
+
+    def waiting(path, mask, **_):
+        threads.add(threading.get_ident())
+        time.sleep(0.001)
+        return path if int(path) % 100 == 0 else None
+
+    monkeypatch.setattr(image_files, 'sample_problem', waiting)
+    samples = [(str(number), None) for number in range(1000)]
+    assert check_samples(samples, workers=4) == [str(number) for number in range(0, 1000, 100)]
+    assert len(threads) > 1
+
+    threads.clear()
+    monkeypatch.setattr(image_files, '_MOSTLY_WAITING', float('inf'))  # as files that are in memory
+    assert len(check_samples(samples, workers=4)) == 10
+    assert threads == {threading.get_ident()}
 
 
 def test_raise_problems_counts_all_and_shows_ten():

@@ -1,6 +1,7 @@
 """Every part of tools/benchmark.py at tiny sizes: what it prints and writes, not how fast anything is."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -70,7 +71,11 @@ def test_evaluation_and_loading(tmp_path: Path) -> None:
         (('growth', '--without', 'encoder'), "invalid choice: 'encoder'"),
     ],
 )
-def test_mistakes_are_named_before_anything_is_measured(words: tuple[str, ...], message: str) -> None:
-    done = subprocess.run([sys.executable, 'tools/benchmark.py', *words], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_mistakes_are_named_before_anything_is_measured(
+    words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, 'argv', ['tools/benchmark.py', *words])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(ROOT / 'tools' / 'benchmark.py'), run_name='__main__')
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
