@@ -12,6 +12,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from packaging.requirements import Requirement
 
 EXTRAS = ('lite', 'crf', 'gradcam', 'tensorboard')
+DEVELOPMENT = ('dev',)
 
 INTRODUCTION = """\
 sipe-mmseg is under the MIT licence and contains no code of others. `pip install` brings the packages below, on
@@ -25,7 +26,9 @@ NAMES = {
     'Apache Software License': 'Apache-2.0',
     'BSD License': 'BSD-3-Clause',
     'BSD': 'BSD-3-Clause',
+    'FreeBSD': 'BSD-2-Clause',
     'MIT License': 'MIT',
+    'Mozilla Public License 2.0 (MPL 2.0)': 'MPL-2.0',
     'NVIDIA Proprietary Software': 'LicenseRef-NVIDIA-Proprietary',
     'Python Software Foundation License': 'PSF-2.0',
 }
@@ -106,17 +109,29 @@ def licences_of(expression: str) -> list[str]:
     return re.split(r' (?:AND|OR) ', expression.replace('(', '').replace(')', ''))
 
 
+def for_development() -> dict[str, bool]:
+    """As :func:`needed`: what the tests, style and types need besides."""
+    users = needed()
+    return {name: is_direct for name, is_direct in needed(extras=DEVELOPMENT).items() if name not in users}
+
+
+def print_packages(packages: dict[str, bool]) -> None:
+    print('\n| package | named by sipe-mmseg itself | licence |\n|---|---|---|')
+    for name, is_direct in packages.items():
+        print(f'| {name} | {"yes" if is_direct else ""} | {licence(name)} |')
+
+
 def main() -> None:
-    rows = [(name, is_direct, licence(name)) for name, is_direct in needed().items()]
-    used = sorted({part for *_, expression in rows for part in licences_of(expression)})
+    users = needed()
+    expressions = [licence(name) for name in users]
     print('# Licences of what comes along\n')
     print(INTRODUCTION)
     print('| licence | asks for | packages |\n|---|---|---|')
-    for part in used:
-        print(f'| {part} | {COMPATIBLE[part]} | {sum(part in licences_of(expression) for *_, expression in rows)} |')
-    print('\n| package | named by sipe-mmseg itself | licence |\n|---|---|---|')
-    for name, is_direct, expression in rows:
-        print(f'| {name} | {"yes" if is_direct else ""} | {expression} |')
+    for part in sorted({part for expression in expressions for part in licences_of(expression)}):
+        print(f'| {part} | {COMPATIBLE[part]} | {sum(part in licences_of(each) for each in expressions)} |')
+    print_packages(users)
+    print('\nWhoever changes the code and runs its tests needs these besides (`[dev]`):')
+    print_packages(for_development())
 
 
 if __name__ == '__main__':

@@ -209,11 +209,12 @@ def _palette(dataset: BaseSegDataset) -> Any:
 def _label_maps(
     dataset: BaseSegDataset, source: ResultFolder, progress: Progress
 ) -> Iterator[tuple[Mapping[str, Any], npt.NDArray[Any]]]:
+    num_classes = len(dataset.metainfo['classes'])  # which is copied at every look
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         width, height = image_size(info['img_path'])
         path = source.path(image_id(info))
-        yield info, read_label_png(path, len(dataset.metainfo['classes']), (height, width))
+        yield info, read_label_png(path, num_classes, (height, width))
         progress.advance()
 
 

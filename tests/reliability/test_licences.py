@@ -17,12 +17,13 @@ def rows() -> dict[str, str]:
 
 def test_each_package_has_a_licence_that_fits() -> None:
     assert {'torch', 'numpy'} <= TOOL['needed']().keys()
-    for name in TOOL['needed']():
+    assert 'pytest' in TOOL['for_development']()
+    for name in TOOL['needed']() | TOOL['for_development']():
         TOOL['licence'](name)  # raises where it is unknown
 
 
 def test_the_page_says_what_the_packages_say() -> None:
-    page, installed = rows(), TOOL['needed']()
+    page, installed = rows(), TOOL['needed']() | TOOL['for_development']()
     assert len(page) > 50
     for name, is_direct in installed.items():
         assert name in page or not is_direct, f'{name} is missing: python docs/make_licences.py > docs/licences.md'
