@@ -219,12 +219,16 @@ def start_up(folder: Path, kind: str, path: str) -> dict[str, Any]:
             )
         )
 
-    start = time.perf_counter()
+    start = now()
     added = peak_megabytes(build, 'cpu')
-    seconds = time.perf_counter() - start
-    whole = resident_megabytes('VmHWM')
+    seconds, of_processor = now() - start
     return dict(
-        labels=kind, images=len(built[0]), seconds=seconds, megabytes_added=added, megabytes_of_the_process=whole
+        labels=kind,
+        images=len(built[0]),
+        seconds=seconds,
+        seconds_of_processor=of_processor,
+        megabytes_added=added,
+        megabytes_of_the_process=resident_megabytes('VmHWM'),
     )
 
 

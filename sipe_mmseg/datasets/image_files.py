@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import mmcv
 import numpy as np
@@ -66,14 +66,14 @@ class ImageFolder:
         self.root = os.fspath(root)
         self.suffix = suffix
         self.paths = list_files(self.root, IMAGE_SUFFIXES if suffix is None else (suffix,))
-        self._paths = set(self.paths)
+        self._ids = {path: path[: -len(suffix)] if suffix else os.path.splitext(path)[0] for path in self.paths}
         self._by_id: dict[str, list[str]] = {}
-        for path in self.paths:
-            self._by_id.setdefault(self.image_id(path), []).append(path)
+        for path, image_id in self._ids.items():
+            self._by_id.setdefault(image_id, []).append(path)
 
     def image_id(self, path: str) -> str:
-        """A relative path without its suffix: what names an image in lists, label files and outputs."""
-        return path[: -len(self.suffix)] if self.suffix else os.path.splitext(path)[0]
+        """One of ``paths`` without its suffix: what names an image in lists, label files and outputs."""
+        return self._ids[path]
 
     def find(self, key: str, where: str) -> str | None:
         """Relative path of the image that a list or label file calls ``key``.
@@ -90,7 +90,7 @@ class ImageFolder:
             ValueError: If ``key`` has no suffix and several images differ in their suffix only.
         """
         key = os.path.normpath(key.replace('\\', '/')).replace(os.sep, '/')
-        if key in self._paths:
+        if key in self._ids:
             return key
         found = self._by_id.get(key, [])
         if len(found) > 1:
@@ -202,6 +202,11 @@ class _File(io.BufferedReader):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(io.FileIO(path))
         self._size = os.fstat(self.fileno()).st_size
+
+    def ending(self, size: int) -> bytes:
+        """The last bytes."""
+        self.seek(max(0, self._size - size))
+        return super().read(size)
 
     def read(self, size: int | None = -1, /) -> bytes:
         return super().read(size if size is None or size < self._size else self._size)
@@ -318,7 +323,8 @@ def sample_problem(
             problem = size_problem(image_path, width, height, min_side, max_pixels)
             if problem is not None:
                 return problem
-            if not _ends_properly(file, image.format):
+            final = _FINAL_BYTES.get(image.format or '')
+            if final is None or final not in file.ending(_TAIL):
                 image.load()
                 if mmcv.imread(image_path) is None:
                     return f'{image_path}: an image of format {image.format}, which OpenCV cannot read'
@@ -423,12 +429,3 @@ def _leads_back(root: str, folder: str, name: str) -> bool:
     target, parts = os.path.realpath(path), Path(os.path.relpath(folder, root)).parts
     way = [os.path.join(root, *parts[:length]) for length in range(len(parts) + 1)]
     return any(Path(os.path.realpath(place)).is_relative_to(target) for place in way)
-
-
-def _ends_properly(file: BinaryIO, image_format: str | None) -> bool:
-    final = _FINAL_BYTES.get(image_format or '')
-    if final is None:
-        return False
-    file.seek(0, os.SEEK_END)
-    file.seek(max(0, file.tell() - _TAIL))
-    return final in file.read()
