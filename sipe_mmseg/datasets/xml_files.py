@@ -6,7 +6,8 @@ from xml.parsers import expat
 
 from .messages import short
 
-_BLOCK = 1 << 20  # expat before 2.6 reads a long attribute again for each block
+_SMALL = 1 << 14  # bytes that most files are smaller than
+_BLOCK = 1 << 20  # of a larger one: expat before 2.6 reads a long attribute again for each block
 
 
 def parse_xml(
@@ -44,8 +45,10 @@ def parse_xml(
     parser.CharacterDataHandler = text
     parser.StartDoctypeDeclHandler = refuse
     try:
-        while block := file.read(_BLOCK):
+        size = _SMALL
+        while block := file.read(size):
             parser.Parse(block)
+            size = _BLOCK if len(block) == size else _SMALL
         parser.Parse(b'', True)
     except (expat.ExpatError, LookupError) as error:
         raise ValueError(f'{path}: not well-formed XML ({short(str(error))})') from error

@@ -64,7 +64,8 @@ from sipe_mmseg_cli.convert_coco14 import keep_settings
 CLASSES = ('background', 'cat', 'dog', 'potted plant')
 SIZE = (6, 8)  # (height, width) of the images that the files are about
 LABELS = np.array([[0, 1, 1, 0, 3, 3, 255, 0], [0, 1, 2, 0, 0, 3, 3, 0]] * 3, np.uint8)
-SECONDS = 5.0  # for one input; all files are small
+SECONDS = 5.0  # of the processor for one input; all files are small
+WAITING = 60.0  # seconds of the clock, which run while other work has the processor, too
 BYTES = 1 << 30  # that one input may allocate
 MESSAGE = 2000  # characters of an error
 
@@ -267,19 +268,22 @@ def limits() -> Iterator[None]:
     """Bounds for the time and memory of one input."""
 
     def stop(*signal_and_frame: Any) -> None:
-        raise Hang(f'longer than {SECONDS} s')
+        raise Hang(f'longer than {SECONDS} s of the processor or {WAITING} s')
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path('/proc/self/statm').read_text().split()[0])
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    timers = (signal.SIGPROF, signal.ITIMER_PROF, SECONDS), (signal.SIGALRM, signal.ITIMER_REAL, WAITING)
+    before = {number: signal.signal(number, stop) for number, _, _ in timers}
+    for _, timer, seconds in timers:
+        signal.setitimer(timer, seconds)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + BYTES, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for number, timer, _ in timers:
+            signal.setitimer(timer, 0)
+            signal.signal(number, before[number])
 
 
 def check(parser: Parser, folder: Path, content: bytes) -> bool:
@@ -871,3 +875,13 @@ def test_seeded_inputs(fuzzed: tuple[Parser, Path, list[bytes]], request: pytest
             ) else None
             raise
     print(f'{request.node.callspec.id}: {number} inputs, {taken} taken, {time.perf_counter() - start:.0f} s')
+
+
+@pytest.mark.parametrize(('limit', 'sleeps'), [('SECONDS', False), ('WAITING', True)])
+def test_an_input_without_end_is_noticed(limit: str, sleeps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), limit, 0.2)
+    start = time.perf_counter()
+    with pytest.raises(Hang), limits():
+        while time.perf_counter() - start < 30:
+            if sleeps:
+                time.sleep(30)
