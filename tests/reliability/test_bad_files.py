@@ -20,6 +20,7 @@ from sipe_mmseg.datasets import ImageLevelDataset
 from sipe_mmseg.datasets.atomic_write import atomic_write
 from sipe_mmseg.datasets.cam_files import read_cam, write_cam
 from sipe_mmseg.datasets.coco_masks import AnnotatedImage, load_annotated_images, segmentation_mask
+from sipe_mmseg.datasets.folder_lock import folder_lock
 from sipe_mmseg.datasets.image_files import (
     ImageFolder,
     Problems,
@@ -35,6 +36,7 @@ from sipe_mmseg.datasets.label_files import read_label_png, write_label_png
 from sipe_mmseg.datasets.palette import voc_palette
 from sipe_mmseg.datasets.result_folder import ResultFolder, refuse_links
 from sipe_mmseg.engine.label_exchange import import_labels
+from sipe_mmseg.engine.pipeline import Pipeline
 from sipe_mmseg.interchange.cvat import cvat_xml, read_cvat
 from sipe_mmseg.interchange.labelme import read_labelme
 from sipe_mmseg_cli.convert_coco14 import convert
@@ -383,6 +385,34 @@ class TestLinks:
         with atomic_write(tmp_path / 'b') as temporary:
             temporary.write_text('b')
         assert (tmp_path / 'precious').read_text() == 'mine' and not (tmp_path / 'a.png').is_symlink()
+
+    def test_a_lock_is_a_file_of_ours(self, tmp_path: Path) -> None:
+        lock, precious = tmp_path / '.lock', tmp_path / 'precious'
+        precious.write_text('mine')
+
+        def refused(what: str) -> None:
+            with pytest.raises(ValueError, match=rf'\.lock: {what}, where a run writes'), folder_lock(tmp_path):
+                pass
+
+        for target in ('precious', 'nowhere'):
+            lock.symlink_to(tmp_path / target)
+            refused('a link')
+            lock.unlink()
+        os.mkfifo(lock)
+        refused('a folder, a pipe or a device')
+        lock.unlink()
+        precious.rename(lock)
+        refused('a file with other content')
+        assert lock.read_text() == 'mine' and [path.name for path in tmp_path.iterdir()] == ['.lock']
+        for left in ('', 'process 1 on it\n'):
+            lock.write_text(left)
+            with folder_lock(tmp_path):
+                assert lock.read_text().startswith(f'process {os.getpid()} on ')
+
+    def test_a_pipeline_leaves_a_file_called_lock_alone(self, tmp_path: Path) -> None:
+        (tmp_path / 'lock').write_text('mine')
+        Pipeline([], tmp_path).run([])
+        assert (tmp_path / 'lock').read_text() == 'mine'
 
 
 @pytest.mark.parametrize('end', ['\n', '\r\n', '\r'])
