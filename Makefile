@@ -1,7 +1,7 @@
 # make demo      install into .venv, then train, score and draw on the built-in data set
 # make test      install into .venv, then all tests but the slow ones
 # make test-all  the slow tests too
-# make coverage  the tests of make test, and how much of the package they run: less than 95 % of its branches is an error
+# make coverage  the tests of make test, and how much of the package they run: less than 95 % of its lines and branches is an error
 # make mutation  whether the tests notice when the mathematics is changed in one place; about an hour on a free core
 # make lint      style, rules against unsafe code, and types
 #

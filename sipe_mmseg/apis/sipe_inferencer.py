@@ -31,6 +31,7 @@ from ..datasets.atomic_write import atomic_write, check_writable_folder
 from ..datasets.equal_size_batches import equal_size_batches
 from ..datasets.image_files import MIN_SIDE, SHOWN_PROBLEMS, image_size, sample_problem, size_problem
 from ..datasets.label_files import write_label_png
+from ..datasets.messages import is_of_machine
 from ..datasets.palette import voc_palette
 from ..engine.checkpoint_lookup import find_checkpoint
 from ..engine.config_lookup import find_config
@@ -469,6 +470,8 @@ class SIPEInferencer(BaseInferencer):
                 try:
                     results = pipeline.loader({**results, 'img_path': str(local)})
                 except Exception as error:  # decoders raise errors of every kind on broken bytes
+                    if is_of_machine(error):
+                        raise
                     reason = str(error).replace(str(local), source.name)
                     raise ValueError(f'{source.name}: not a readable image ({reason})') from error
         else:

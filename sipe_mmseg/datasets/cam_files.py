@@ -16,12 +16,13 @@ from ..refinement.label_values import IGNORE_INDEX
 from .atomic_write import atomic_write
 from .image_files import MAX_PIXELS
 from .json_files import require_file
-from .messages import short, shown
+from .messages import is_of_machine, short, shown
 
 CAM_STRIDE = 4
 """Stride of the random walk's grid, and so of what it needs (IRN, section 5)."""
 
 _KEYS = ('classes', 'is_cam', 'size', 'made_with')
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _MAX_BYTES = 1 << 30  # of the arrays of a file: 21 maps at stride 4 of an image of 400 million pixels
 _MAX_VALUES = 1 << 31  # of the maps at the image's size: 21 of an image of 100 million pixels, 8 GB
 
@@ -86,6 +87,7 @@ def read_cam(path: str | os.PathLike[str], num_classes: int | None = None, made_
 
     Raises:
         FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read, which says nothing of what is in it.
         ValueError: If the file is broken, cut short, something else or made with other settings; the message names it.
     """
     try:
@@ -96,6 +98,11 @@ def read_cam(path: str | os.PathLike[str], num_classes: int | None = None, made_
             f'{path}: no such CAM file; tools/generate_labels.py --cams writes the missing ones'
         ) from None
     except Exception as error:  # zip files raise errors of every kind on broken bytes
+        if is_of_machine(error):
+            raise
+        with open(path, 'rb') as file:
+            while file.read(1 << 16):  # zipfile hides an error of the disk behind its own
+                pass
         raise ValueError(
             f'{path}: not a CAM file, or cut short ({short(str(error))}). Remove it and have '
             'tools/generate_labels.py --cams write it again'
@@ -131,6 +138,8 @@ def _read_arrays(path: str | os.PathLike[str]) -> list[npt.NDArray[Any]]:
         members = archive.infolist()
         if sorted(member.filename for member in members) != sorted(names):
             raise ValueError('it has other contents')
+        if any(member.compress_type not in _PACKED for member in members):  # LZMA may ask for 4 GB
+            raise ValueError('it is packed in another way')
         total = sum(member.file_size for member in members)
         if total > _MAX_BYTES:
             raise ValueError(f'its arrays have {total} bytes, more than {_MAX_BYTES}')

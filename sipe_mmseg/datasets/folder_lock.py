@@ -5,6 +5,7 @@ import fcntl
 import logging
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
@@ -15,6 +16,7 @@ from mmengine.logging import print_log
 from .atomic_write import clear_write_errors
 
 LOCK_FILE = '.lock'
+_BEGINNING = b'process '
 # What file systems answer that know no locks, some network drives among them.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 # Processes that this one forks inherit its open files and, with them, its locks: data workers, which may live on for
@@ -56,6 +58,7 @@ def folder_lock(
     Raises:
         FolderInUseError: If another run holds it; the message names its process.
         OSError: If nothing may be written into the folder.
+        ValueError: If something else has this name: a link, a folder, a file with other content.
     """
     path = Path(folder, name)
     known = os.path.realpath(path)
@@ -69,7 +72,7 @@ def folder_lock(
                 _own[known] = file
             with clear_write_errors(path):
                 file.truncate(0)
-                file.write(f'process {os.getpid()} on {socket.gethostname()}\n'.encode())
+                file.write(_BEGINNING + f'{os.getpid()} on {socket.gethostname()}\n'.encode())
             yield file.fileno()
         finally:
             if not keep and os.getpid() == owner:  # no fork of it, which has come here by an error
@@ -81,15 +84,36 @@ def _locked_file(path: Path) -> FileIO:
     while True:
         with clear_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open('ab+', buffering=0)
+            there = _state(path)
+            if there is not None and not stat.S_ISREG(there.st_mode):
+                raise _foreign(path, 'a link' if stat.S_ISLNK(there.st_mode) else 'a folder, a pipe or a device')
+            file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666), 'ab+')
         try:
             _lock(file, path.parent)
-            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            there = _state(path)
+            if there is not None and os.path.samestat(os.fstat(file.fileno()), there):
+                file.seek(0)
+                if file.read(len(_BEGINNING)) not in (b'', _BEGINNING):
+                    raise _foreign(path, 'a file with other content')
                 return file
         except BaseException:
             file.close()
             raise
         file.close()  # its holder has removed it in between: it keeps nobody out
+
+
+def _state(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except FileNotFoundError:  # others come and go
+        return None
+
+
+def _foreign(path: Path, what: str) -> ValueError:
+    return ValueError(
+        f'{path}: {what}, where a run writes down that it is at work in the folder; move it away, or name another '
+        'folder'
+    )
 
 
 def _lock(file: FileIO, folder: Path) -> None:

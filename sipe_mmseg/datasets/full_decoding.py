@@ -12,7 +12,7 @@ import mmcv
 
 from ..processors import num_processors
 from .image_files import open_image
-from .messages import short
+from .messages import unreadable
 
 _MARKS = ('Corrupt JPEG data', 'Premature end of JPEG')  # how libjpeg begins what it warns of
 # Some cameras and editors leave a few bytes before a marker, and every pixel is there; a damaged sector of a disk is
@@ -80,7 +80,7 @@ def _decode(path: str) -> Damage | None:
                 image.load()
         readable = mmcv.imread(path) is not None  # cv2.imread crashes on names that are not UTF-8
     except Exception as error:  # decoders raise errors of every kind on broken bytes
-        return Damage(path, f'not a readable image ({short(str(error))})', True)
+        return Damage(path, unreadable(error, 'image'), True)
     if not readable:
         return Damage(path, 'not a readable image', True)
     said = os.pread(_STDERR, _MOST_SAID, 0).decode('utf-8', 'replace')

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ..refinement.label_values import IGNORE_INDEX
 from .json_files import require_file
-from .messages import counted, short, shown
+from .messages import counted, is_of_machine, short, shown, unreadable
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -246,6 +246,8 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     except FileNotFoundError:
         raise
     except Exception as error:  # decoders raise errors of every kind on broken bytes
+        if is_of_machine(error):
+            raise
         raise OSError(f'{path}: not a readable image ({short(str(error))})') from error
 
 
@@ -313,8 +315,11 @@ def sample_problem(
 
     Returns:
         A sentence that names the file, or None if nothing is wrong.
+
+    Raises:
+        MemoryError: If the memory of the machine is full, which says nothing of the file.
     """
-    # Decoders raise errors of every kind on broken bytes, and all of them mean the same here.
+    # Decoders raise errors of every kind on broken bytes.
     try:
         require_file(image_path)
         with _File(image_path) as file, Image.open(file, formats=_FORMATS) as image:
@@ -331,7 +336,7 @@ def sample_problem(
     except FileNotFoundError:
         return f'{image_path}: no such image'
     except Exception as error:
-        return f'{image_path}: not a readable image ({short(str(error))})'
+        return f'{image_path}: {unreadable(error, "image")}'
     if mask_path is None:
         return None
     try:
@@ -341,7 +346,7 @@ def sample_problem(
     except FileNotFoundError:
         return f'{mask_path}: no such mask (of {image_path})'
     except Exception as error:
-        return f'{mask_path}: not a readable mask ({short(str(error))})'
+        return f'{mask_path}: {unreadable(error, "mask")}'
     if mode not in _MASK_MODES:
         return f'{mask_path}: a mask holds class indices (a palette or 8-bit greyscale image), but this has mode {mode}'
     unknown = [value for value in values if num_classes <= value != IGNORE_INDEX]
@@ -416,7 +421,9 @@ def _is_turned(image: Image.Image) -> bool:
     """Whether its EXIF orientation exchanges rows and columns of an image; what is no EXIF data turns nothing."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG) if 'exif' in image.info else None
-    except Exception:  # decoders raise errors of every kind on broken bytes
+    except Exception as error:  # decoders raise errors of every kind on broken bytes
+        if is_of_machine(error):
+            raise
         return False
     return isinstance(orientation, int) and 4 < orientation <= 8
 

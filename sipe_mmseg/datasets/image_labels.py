@@ -16,7 +16,7 @@ import numpy as np
 from ..refinement.label_values import IGNORE_INDEX
 from .image_files import SHOWN_PROBLEMS, Problems, open_image
 from .json_files import Pairs, load_json, require_file, unique_keys
-from .messages import closest, short, shown
+from .messages import closest, is_of_machine, short, shown
 from .xml_files import parse_xml
 
 Labels = dict[str, tuple[int, ...]]
@@ -224,6 +224,8 @@ def read_masks(folder: str, classes: Sequence[str], image_ids: Iterable[str], su
         except FileNotFoundError:
             continue
         except Exception as error:  # decoders raise errors of every kind on broken bytes
+            if is_of_machine(error):
+                raise
             raise ValueError(f'{path}: {short(str(error))}') from error
         wrong = [int(value) for value in present if len(classes) <= value != IGNORE_INDEX]
         if wrong:

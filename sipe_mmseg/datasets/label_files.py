@@ -11,7 +11,7 @@ from PIL import Image
 from ..refinement.label_values import IGNORE_INDEX
 from .atomic_write import atomic_write
 from .image_files import open_image
-from .messages import short
+from .messages import is_of_machine, short
 
 _LABEL_MODES = ('P', 'L')
 
@@ -47,6 +47,7 @@ def read_label_png(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read, which says nothing of what is in it.
         ValueError: If the file is broken or cut short, has colours in place of class indices, another size, or a value
             that is no class; the message names the file.
     """
@@ -57,9 +58,11 @@ def read_label_png(
     except FileNotFoundError:
         raise
     except Exception as error:  # decoders raise errors of every kind on broken bytes
+        if is_of_machine(error):
+            raise
         raise ValueError(
-            f'{path}: not a readable PNG ({short(str(error))}). Remove it: the command that wrote the '
-            'folder writes it again'
+            f'{path}: not a readable PNG ({short(str(error))}). Write it again; if it is as a command wrote it, remove '
+            'it, and the same command writes it again'
         ) from error
     if labels is None:
         raise ValueError(

@@ -1,6 +1,7 @@
 """What stands in messages about bad files: whatever was found there, in a few words."""
 
 import difflib
+import errno
 import reprlib
 from collections.abc import Iterable
 from typing import Any
@@ -21,6 +22,27 @@ def shown(value: Any) -> str:
 def short(text: str) -> str:
     """A text, cut off where it is long."""
     return text if len(text) <= 2 * _LENGTH else f'{text[: 2 * _LENGTH - 3]}...'
+
+
+def is_of_machine(error: BaseException) -> bool:
+    """Whether an error tells of memory, a disk or permissions, and nothing of what is in the file that was read.
+
+    Broken bytes raise errors of every kind, ``OSError`` too: without a number, or that of an offset that cannot be.
+    """
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno not in (None, errno.EINVAL))
+
+
+def unreadable(error: Exception, what: str) -> str:
+    """What to say of a file, ``what`` it should be, that raised an error when it was read.
+
+    Raises:
+        MemoryError: If that is the error.
+    """
+    if isinstance(error, MemoryError):
+        raise error
+    if isinstance(error, OSError) and is_of_machine(error):
+        return f'cannot be read ({error.strerror})'
+    return f'not a readable {what} ({short(str(error))})'
 
 
 def counted(number: int, one: str, several: str) -> str:

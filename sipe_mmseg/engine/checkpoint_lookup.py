@@ -1,6 +1,5 @@
 """Which checkpoint of a work directory is the latest that is whole: the one place that everything asks."""
 
-import errno
 import logging
 import os
 import re
@@ -10,7 +9,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 
 from ..compat import is_old_format, load_local_checkpoint
-from ..datasets.messages import short
+from ..datasets.messages import is_of_machine, short
 from .config_lookup import read_note
 
 NOTE = 'last_checkpoint'
@@ -70,7 +69,7 @@ def is_whole(path: str | os.PathLike[str]) -> bool:
             with zipfile.ZipFile(file) as archive:
                 return archive.testzip() is None and any(name.endswith('/data.pkl') for name in archive.namelist())
         except OSError as error:
-            if error.errno not in (errno.EINVAL, None):  # those are of offsets that damage has made
+            if is_of_machine(error):
                 raise
         except Exception:  # noqa: S110  # zipfile has no common error for what damage can do
             pass

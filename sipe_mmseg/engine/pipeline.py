@@ -44,6 +44,7 @@ _UNDECISIVE = (
     *(f'default_hooks.{name}' for name in ('logger', 'maps', 'timer', 'finite_loss', 'work_dir_lock')),
     *('*num_workers', '*persistent_workers'),
 )
+_LOCK_FILE = '.pipeline.lock'  # not .lock, which a stage that writes into the same folder holds
 _RECORD_KEYS = {'done', 'title', 'command', 'seconds', 'figures', 'made_with'}
 
 
@@ -274,9 +275,10 @@ class Pipeline:
             FileNotFoundError: If something that a stage needs is not there and no earlier one makes it.
             RuntimeError: If another process is at work in the folder, or a stage fails.
             StageStopped: If a stage is stopped by Ctrl-C or SIGTERM.
-            ValueError: If a stage was begun with other settings, or is to begin anew without being chosen.
+            ValueError: If a stage was begun with other settings, or is to begin anew without being chosen; or if
+                something else has the name of the lock.
         """
-        with folder_lock(self.work_dir, 'lock', keep=True) as lock:
+        with folder_lock(self.work_dir, _LOCK_FILE, keep=True) as lock:
             redone = self._with_dependents(redo)
             self._check_redone(redone, chosen, redo)
             waiting = [

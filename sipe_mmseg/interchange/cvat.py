@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..datasets.coco_masks import MAX_COORDINATE
 from ..datasets.image_files import check_size
 from ..datasets.json_files import require_file
-from ..datasets.messages import short, shown
+from ..datasets.messages import is_of_machine, short, shown
 from ..datasets.run_lengths import from_run_lengths, run_lengths
 from ..datasets.xml_files import parse_xml
 from .coco import bounding_box
@@ -145,6 +145,8 @@ def _parse(path: str) -> list[_Image]:
     except ValueError:
         raise
     except Exception as error:  # zip files raise errors of every kind on broken bytes
+        if is_of_machine(error):
+            raise
         raise ValueError(f'{path}: not a zip file that can be read ({short(str(error))})') from error
     with open(path, 'rb') as file:
         parse_xml(path, file, start=start, end=end)

@@ -12,7 +12,7 @@ from PIL import Image
 from ..datasets.coco_masks import MAX_COORDINATE
 from ..datasets.image_files import check_size
 from ..datasets.json_files import load_json
-from ..datasets.messages import short, shown
+from ..datasets.messages import is_of_machine, short, shown
 from .coco import bounding_box
 from .drawing import Drawing, drawn_names
 from .outlines import label_outlines, polygon_mask
@@ -137,6 +137,8 @@ def _decoded(where: str, text: Any, size: tuple[int, int]) -> npt.NDArray[np.boo
             width, height = image.size
             mask = np.array(image) if height <= size[0] and width <= size[1] else None
     except Exception as error:  # decoders raise errors of every kind on broken bytes
+        if is_of_machine(error):
+            raise
         raise ValueError(f'{where}: its mask is no PNG in base64 ({short(str(error))})') from error
     if mask is None:
         raise ValueError(f'{where}: its mask has {width}x{height} pixels, and the image only {size[1]}x{size[0]}')

@@ -85,7 +85,7 @@ class TestReadLabelPng:
         write_label_png(path, np.random.default_rng(0).integers(0, 5, (60, 80)), voc_palette(5))
         content = path.read_bytes()
         path.write_bytes(content[: int(kept * len(content))])
-        with pytest.raises(ValueError, match=r'map\.png: not a readable PNG .* Remove it'):
+        with pytest.raises(ValueError, match=r'map\.png: not a readable PNG .* Write it again; if it is as a command'):
             read_label_png(path, 5)
 
     def test_missing(self, tmp_path: Path) -> None:

@@ -6,11 +6,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-# reliability.md has sections that are still to be filled.
-PAGES = [
-    REPOSITORY / 'README.md',
-    *(path for path in sorted((REPOSITORY / 'docs').glob('*.md')) if path.stem != 'reliability'),
-]
+PAGES = [REPOSITORY / 'README.md', *sorted((REPOSITORY / 'docs').glob('*.md'))]
 FENCE = re.compile(r'^(```+).*?^\1$', re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r'^(#+) .*$', re.MULTILINE)
 

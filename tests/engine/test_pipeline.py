@@ -396,7 +396,7 @@ class TestRun:
         assert ran() == 'bcc'
 
     def test_one_run_at_a_time(self, place):
-        with folder_lock('w', 'lock'), pytest.raises(RuntimeError, match='w: another run is at work there'):
+        with folder_lock('w', '.pipeline.lock'), pytest.raises(RuntimeError, match='w: another run is at work there'):
             run(chain())
 
 

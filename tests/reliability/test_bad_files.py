@@ -1,5 +1,6 @@
 """Bombs, names that lead elsewhere, and odd but right ways to write a file. Fuzzing has the rest: test_fuzz.py."""
 
+import errno
 import io
 import json
 import os
@@ -16,13 +17,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sipe_mmseg.datasets import ImageLevelDataset
+from sipe_mmseg.datasets import ImageLevelDataset, image_files
 from sipe_mmseg.datasets.atomic_write import atomic_write
 from sipe_mmseg.datasets.cam_files import read_cam, write_cam
 from sipe_mmseg.datasets.coco_masks import AnnotatedImage, load_annotated_images, segmentation_mask
+from sipe_mmseg.datasets.folder_lock import folder_lock
 from sipe_mmseg.datasets.image_files import (
     ImageFolder,
     Problems,
+    check_samples,
     image_size,
     list_files,
     raise_problems,
@@ -35,6 +38,7 @@ from sipe_mmseg.datasets.label_files import read_label_png, write_label_png
 from sipe_mmseg.datasets.palette import voc_palette
 from sipe_mmseg.datasets.result_folder import ResultFolder, refuse_links
 from sipe_mmseg.engine.label_exchange import import_labels
+from sipe_mmseg.engine.pipeline import Pipeline
 from sipe_mmseg.interchange.cvat import cvat_xml, read_cvat
 from sipe_mmseg.interchange.labelme import read_labelme
 from sipe_mmseg_cli.convert_coco14 import convert
@@ -174,6 +178,64 @@ class TestImages:
         for read in (lambda path: read_label_png(path, 3), image_size, load_json, read_cam):
             with pytest.raises(FileNotFoundError):
                 read(tmp_path / name)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize('error', [MemoryError(), OSError(errno.EIO, os.strerror(errno.EIO))])
+class TestSoundFiles:
+    """They are not called broken for what befalls the machine while they are read."""
+
+    @pytest.fixture
+    def sound(self, tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A folder with a label map and a file of CAMs, neither of which can be read."""
+        write_label_png(tmp_path / 'a.png', np.ones((20, 20)), voc_palette(3))
+        TestCamFiles.written(tmp_path / 'a.npz')
+
+        def fail(file: Any, *given: int) -> bytes:
+            if 'a.png' in repr(file) or isinstance(file, zipfile.ZipFile):
+                raise error
+            return io.BufferedReader.read(file, *given)
+
+        monkeypatch.setattr(image_files._File, 'read', fail)
+        if isinstance(error, MemoryError):
+            monkeypatch.setattr(zipfile.ZipFile, 'infolist', fail)
+        else:
+            (tmp_path / 'a.npz').unlink()
+            (tmp_path / 'a.npz').symlink_to('/proc/self/mem')  # whose beginning is an EIO, which zipfile hides
+        return tmp_path
+
+    def test_what_reads_one_file_says_what_it_was(self, sound: Path, error: Exception) -> None:
+        for read in (
+            lambda: read_label_png(sound / 'a.png', 3),
+            lambda: image_size(sound / 'a.png'),
+            lambda: read_masks(str(sound), CLASSES, ['a']),
+            lambda: read_cam(sound / 'a.npz', 3),
+        ):
+            with pytest.raises(type(error)) as caught:
+                read()
+            assert getattr(caught.value, 'errno', None) == getattr(error, 'errno', None)
+
+    def test_a_check_of_many_goes_on_while_there_is_memory(self, sound: Path, error: Exception) -> None:
+        Image.new('RGB', (20, 20)).save(sound / 'b.png')
+        paths = [str(sound / 'a.png')] * 2
+        if isinstance(error, MemoryError):
+            with pytest.raises(MemoryError):
+                check_samples([(path, None) for path in paths])
+        else:
+            line = f'{paths[0]}: cannot be read (Input/output error)'
+            assert check_samples([(path, None) for path in paths]) == [line, line]
+            assert sample_problem(str(sound / 'b.png'), paths[0]) == line
+
+
+def test_maps_packed_by_lzma_are_refused(tmp_path: Path) -> None:
+    """Which asks for as much memory as the file says, up to 4 GB."""
+    path = TestCamFiles.written(tmp_path / 'a.npz')
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_LZMA) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    with pytest.raises(ValueError, match=r'a\.npz: not a CAM file, or cut short \(it is packed in another way'):
+        read_cam(path)
 
 
 class TestCamFiles:
@@ -383,6 +445,34 @@ class TestLinks:
         with atomic_write(tmp_path / 'b') as temporary:
             temporary.write_text('b')
         assert (tmp_path / 'precious').read_text() == 'mine' and not (tmp_path / 'a.png').is_symlink()
+
+    def test_a_lock_is_a_file_of_ours(self, tmp_path: Path) -> None:
+        lock, precious = tmp_path / '.lock', tmp_path / 'precious'
+        precious.write_text('mine')
+
+        def refused(what: str) -> None:
+            with pytest.raises(ValueError, match=rf'\.lock: {what}, where a run writes'), folder_lock(tmp_path):
+                pass
+
+        for target in ('precious', 'nowhere'):
+            lock.symlink_to(tmp_path / target)
+            refused('a link')
+            lock.unlink()
+        os.mkfifo(lock)
+        refused('a folder, a pipe or a device')
+        lock.unlink()
+        precious.rename(lock)
+        refused('a file with other content')
+        assert lock.read_text() == 'mine' and [path.name for path in tmp_path.iterdir()] == ['.lock']
+        for left in ('', 'process 1 on it\n'):
+            lock.write_text(left)
+            with folder_lock(tmp_path):
+                assert lock.read_text().startswith(f'process {os.getpid()} on ')
+
+    def test_a_pipeline_leaves_a_file_called_lock_alone(self, tmp_path: Path) -> None:
+        (tmp_path / 'lock').write_text('mine')
+        Pipeline([], tmp_path).run([])
+        assert (tmp_path / 'lock').read_text() == 'mine'
 
 
 @pytest.mark.parametrize('end', ['\n', '\r\n', '\r'])
