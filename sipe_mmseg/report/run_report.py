@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.image_files import open_image
+from ..datasets.messages import is_of_machine
 from ..visualization.curves import Curves, read_curves, training_starts
 from .label_report import Tile
 from .thumbnails import image_thumbnail, image_uri
@@ -89,7 +90,7 @@ def _tile(path: Path, longer_side: int) -> Tile | None:
         with open_image(path) as picture:
             image = image_thumbnail(np.asarray(picture.convert('RGB')), longer_side)
     except Exception as error:  # decoders raise errors of every kind on broken bytes
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
-            raise  # of the machine, not of the picture
+        if is_of_machine(error):
+            raise
         return None
     return Tile('maps', image_uri(image), image.shape[1], image.shape[0], is_label_map=False)
