@@ -54,6 +54,7 @@ class WholeCheckpointHook(CheckpointHook):
     file_backend: Any
     max_keep_ckpts: int
     keep_ckpt_ids: deque[int]
+    last_ckpt: str | None
     _is_tried = False
 
     def before_run(self, runner: Any) -> None:
@@ -170,6 +171,12 @@ class WholeCheckpointHook(CheckpointHook):
         if not self._is_tried:
             check_readable(checkpoint)
             self._is_tried = True
+
+    def _save_best_checkpoint(self, runner: Any, metrics: dict[str, Any]) -> None:
+        """Note the best in the checkpoint that was resumed from, too; to MMEngine there is none before it saves one."""
+        if self.last_ckpt is None:
+            self.last_ckpt = runner.message_hub.runtime_info.get('last_ckpt')
+        super()._save_best_checkpoint(runner, metrics)
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:
         """Write first and remove after; MMEngine does it the other way round."""

@@ -1,77 +1,195 @@
-"""A training that was stopped while it was scored has its figures after it is resumed, and is not scored twice."""
+"""A training that was stopped while it was scored has all its figures after it is resumed, and none twice."""
 
+import json
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
+SCORES = {1: 1.0, 2: 3.0, 3: 2.0, 4: 2.5}  # of an epoch: the second is the best
+ITERATIONS = 2  # of an epoch
+
 
 class Line(BaseModel):
+    """Draws numbers in training and in scoring."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.layer = nn.Linear(2, 1)
+        self.layer = nn.Sequential(nn.Linear(2, 1), nn.Dropout(0.5))
 
     def forward(self, x: torch.Tensor, mode: str) -> Any:
-        return {'loss': self.layer(x).square().mean()} if mode == 'loss' else [{} for _ in x]
+        if mode == 'loss':
+            return {'loss': (self.layer(x) - 1).square().mean()}
+        torch.rand(7)
+        return [{} for _ in x]
 
 
 class Stoppable(BaseMetric):
-    """Notes the iteration of the weights that are scored; may be stopped there."""
+    """Notes the epochs whose weights are scored; may be stopped there."""
 
-    def __init__(self, scored: list[str], stop: bool) -> None:
+    def __init__(self, scored: list[int], stop: int | None) -> None:
         super().__init__()
-        self.scored, self.stop = scored, stop
+        self.scored, self.stop, self.runner = scored, stop, None
 
     def process(self, data_batch: Any, data_samples: Any) -> None:
-        if self.stop:
+        if self.stop == self.runner.iter // ITERATIONS:
             raise KeyboardInterrupt
         self.results.append(0)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        self.scored.append('scored')
-        return {'score': 1.0}
+        self.scored.append(self.runner.iter // ITERATIONS)
+        return {'score': SCORES[self.scored[-1]]}
 
 
-def run(work_dir: Path, by_epoch: bool, stop: bool = False, resume: bool = False) -> list[str]:
-    scored: list[str] = []
+class StopInTraining(Hook):
+    """Stops in the first iteration of an epoch."""
+
+    def __init__(self, epoch: int | None) -> None:
+        self.epoch = epoch
+
+    def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
+        if self.epoch is not None and runner.iter == (self.epoch - 1) * ITERATIONS:
+            raise KeyboardInterrupt
+
+
+def run(
+    work_dir: Path,
+    by_epoch: bool = True,
+    resume: bool = False,
+    stop_score: int | None = None,
+    stop_training: int | None = None,
+    epochs: int = 4,
+    val: dict[str, Any] | None = None,
+    checkpoint_by_epoch: bool | None = None,
+    interval: int | None = None,
+    save_best: str | None = None,
+) -> list[int]:
+    """Train, scoring every epoch, by epochs or by as many iterations; returns the epochs that were scored."""
+    step = 1 if by_epoch else ITERATIONS
+    scored: list[int] = []
+    metric = Stoppable(scored, stop_score)
+    torch.manual_seed(0)
     loader = dict(
         batch_size=2,
-        dataset=[dict(x=torch.ones(2)) for _ in range(4)],
-        sampler=dict(type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=False),
+        dataset=[dict(x=torch.randn(2)) for _ in range(2 * ITERATIONS)],
+        sampler=dict(type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=True),
         collate_fn=dict(type='default_collate'),
     )
+    length = dict(max_epochs=epochs) if by_epoch else dict(max_iters=epochs * step)
     runner = Runner(
         model=Line(),
         work_dir=str(work_dir),
         train_dataloader=loader,
-        train_cfg=dict(by_epoch=True, max_epochs=2, val_interval=2)
-        if by_epoch
-        else dict(by_epoch=False, max_iters=4, val_interval=4),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        train_cfg=dict(by_epoch=by_epoch, **length, **(val or dict(val_interval=step))),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
         val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),
         val_cfg=dict(),
-        val_evaluator=[Stoppable(scored, stop)],
+        val_evaluator=[metric],
         default_hooks=dict(
-            checkpoint=dict(type='WholeCheckpointHook', by_epoch=by_epoch, interval=1 if by_epoch else 4),
+            checkpoint=dict(
+                type='WholeCheckpointHook',
+                by_epoch=by_epoch if checkpoint_by_epoch is None else checkpoint_by_epoch,
+                interval=interval or step,
+                save_best=save_best,
+                rule='greater',
+            ),
             score_finished=dict(type='ScoreFinishedHook'),
         ),
+        custom_hooks=[dict(type='IterationSeedHook'), StopInTraining(stop_training)],
+        log_processor=dict(by_epoch=by_epoch),
+        randomness=dict(seed=0),
         default_scope='mmseg',
         resume=resume,
-        experiment_name=f'{work_dir.name}_{by_epoch}_{stop}_{resume}',
+        experiment_name=f'scored_{time.monotonic_ns()}',
     )
-    runner.train()
+    metric.runner = runner
+    with suppress(KeyboardInterrupt):
+        runner.train()
     return scored
 
 
-@pytest.mark.parametrize('by_epoch', [True, False])
-def test_is_scored_once(by_epoch: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def checkpoints(work_dir: Path) -> dict[str, Any]:
+    """Weights, optimizer and the best so far of every checkpoint, by name."""
+    found = {}
+    for path in work_dir.glob('*.pth'):
+        content = torch.load(path, weights_only=False)  # written a moment ago
+        best = {key: value for key, value in content['message_hub']['runtime_info'].items() if 'best' in key}
+        best = {key: Path(value).name if 'ckpt' in key else value for key, value in best.items()}
+        weights = [value.tolist() for value in content['state_dict'].values()]
+        momentum = [each['momentum_buffer'].tolist() for each in content.get('optimizer', {}).get('state', {}).values()]
+        found[path.name] = (best, weights, momentum, content['meta']['epoch'], content['meta']['iter'])
+    return found
+
+
+def logged(work_dir: Path) -> list[tuple[int, float]]:
+    """Steps and scores in all logs."""
+    lines = [json.loads(line) for path in sorted(work_dir.glob('*/vis_data/scalars.json')) for line in path.open()]
+    return [(line['step'], line['score']) for line in lines if 'score' in line]
+
+
+@pytest.fixture(autouse=True)
+def cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('mmengine.device.utils.DEVICE', 'cpu')
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, by_epoch, stop=True)
-    assert run(tmp_path, by_epoch, resume=True) == ['scored']
-    assert run(tmp_path / 'undisturbed', by_epoch) == ['scored']
+
+
+@pytest.mark.parametrize('save_best', [None, 'score'])
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_stopped_while_it_was_scored(by_epoch: bool, save_best: str | None, tmp_path: Path) -> None:
+    settings = dict(by_epoch=by_epoch, save_best=save_best)
+    whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
+    assert run(whole, **settings) == [1, 2, 3, 4]
+    assert run(stopped, **settings, stop_score=2) == [1]
+    assert run(stopped, **settings, resume=True, stop_training=4) == [2, 3]
+    assert run(stopped, **settings, resume=True, stop_score=4) == []
+    assert run(stopped, **settings, resume=True) == [4]
+    assert checkpoints(stopped) == checkpoints(whole)
+    assert logged(stopped) == logged(whole)
+    assert len(checkpoints(whole)) == 4 + (save_best is not None)
+
+
+def test_what_was_scored_is_not_scored_again(tmp_path: Path) -> None:
+    assert run(tmp_path, stop_training=3) == [1, 2]
+    assert run(tmp_path, resume=True, stop_training=3) == []
+    assert run(tmp_path, resume=True, stop_training=4) == [3]
+    (tmp_path / 'last_checkpoint').write_text('epoch_1.pth')  # from which it is trained once more
+    assert run(tmp_path, resume=True, stop_score=2) == []
+    assert run(tmp_path, resume=True, stop_training=3) == [2]
+    assert (tmp_path / 'scored_iterations').read_text() == '2\n4\n'
+
+
+def test_scores_of_another_training_count_for_nothing(tmp_path: Path) -> None:
+    assert run(tmp_path) == [1, 2, 3, 4]
+    assert run(tmp_path, stop_score=2) == [1]
+    assert run(tmp_path, resume=True, stop_training=3) == [2]
+    (tmp_path / 'scored_iterations').write_bytes(b'\0\xff')
+    assert run(tmp_path, resume=True, stop_training=3) == [2]
+
+
+@pytest.mark.parametrize(
+    'val', [dict(val_interval=3), dict(val_begin=3, val_interval=1), dict(val_interval=2, dynamic_intervals=[(2, 3)])]
+)
+def test_what_is_not_to_be_scored_is_not(val: dict[str, Any], tmp_path: Path) -> None:
+    assert run(tmp_path, val=val, stop_training=3) == []
+    assert run(tmp_path, val=val, resume=True, stop_training=4) == [3]
+
+
+def test_what_ends_within_an_epoch_is_not_scored(tmp_path: Path) -> None:
+    within = dict(checkpoint_by_epoch=False, interval=ITERATIONS + 1)
+    assert run(tmp_path, **within, stop_training=3) == [1, 2]
+    (tmp_path / 'scored_iterations').unlink()
+    assert run(tmp_path, **within, resume=True, stop_score=2) == []
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_the_end_is_scored_once(by_epoch: bool, tmp_path: Path) -> None:
+    assert run(tmp_path, by_epoch, epochs=1, stop_score=1) == []
+    assert run(tmp_path, by_epoch, epochs=1, resume=True) == [1]
+    assert run(tmp_path, by_epoch, epochs=1, resume=True) == [1]  # a caller waits for its figures
