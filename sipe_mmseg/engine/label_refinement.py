@@ -106,7 +106,7 @@ def refine_labels(
         settings.update(rule)
     _check_numbers(method, settings['crf'], rule)
     with folder_lock(target.root):
-        target.start(settings, overwrite)
+        target.start(settings, ids if overwrite else None)
         missing = set(target.missing(ids))
         infos = [dataset.get_data_info(index) for index, name in enumerate(ids) if name in missing]
         tasks = [

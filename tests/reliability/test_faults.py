@@ -431,14 +431,14 @@ def fill(disk: Path) -> Path:
 
 def test_results_on_a_full_disk(small_disk: Path) -> None:
     folder = ResultFolder(small_disk / 'none yet', '.png')
-    folder.start({'tool': 'a'})
+    folder.start({'tool': 'a', 'version': '1'})
     filler = fill(small_disk)
     noise = np.random.default_rng(0).integers(0, 255, (64, 64))
     writes: dict[str, Callable[[], object]] = {
         'a.png': lambda: write_label_png(small_disk / 'a.png', noise, [[0, 0, 0]]),
         'a.npz': lambda: write_cam(small_disk / 'a.npz', np.array([1]), noise[None].repeat(2, 0) / 255, (64, 64)),
         'report.html': lambda: write_page(small_disk / 'report.html', 'x' * 9000),
-        'none yet/settings.json': lambda: folder.start({'tool': 'b' * 9000}),
+        'none yet/settings.json': lambda: folder.start({'tool': 'b' * 9000, 'version': '1'}),
         '.lock': lambda: folder_lock(small_disk).__enter__(),
     }
     for name, write in writes.items():
@@ -448,7 +448,7 @@ def test_results_on_a_full_disk(small_disk: Path) -> None:
         assert explain(caught.value, 'labels') == caught.value.strerror
     left = {path.name for path in small_disk.rglob('*')} - {'.lock'}
     assert left == {'filler', 'none yet', 'settings.json'}
-    assert folder.settings() == {'tool': 'a'}
+    assert folder.settings() == {'tool': 'a', 'version': '1'}
     filler.unlink()
     for name, write in writes.items():
         if name != '.lock':
