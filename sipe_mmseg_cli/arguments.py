@@ -56,7 +56,9 @@ def add_ignore_unknown(parser: argparse.ArgumentParser) -> None:
 def add_new_label_folder(parser: argparse.ArgumentParser) -> None:
     """--out and --overwrite of the commands that write what is missing in a folder of label maps."""
     parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder for the label maps')
-    parser.add_argument('--overwrite', action='store_true', help='remove files made with other settings first')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='first remove results of these images made with other settings'
+    )
 
 
 def add_figures_file(parser: argparse.ArgumentParser) -> None:

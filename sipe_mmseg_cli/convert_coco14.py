@@ -7,9 +7,9 @@ order of their ids. A conversion that was interrupted goes on where it stopped.
 """
 
 import argparse
-import multiprocessing
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,11 +55,8 @@ def keep_settings(out_dir: Path, instances: Path, overlap: 'Overlap', crowds: 'C
     from sipe_mmseg.datasets.atomic_write import write_json
     from sipe_mmseg.datasets.json_files import load_json
     from sipe_mmseg.datasets.messages import shown
-    from sipe_mmseg.datasets.result_folder import refuse_links
 
     settings = {'instances': instances.name, 'overlap': overlap, 'crowds': crowds}
-    out_dir.mkdir(parents=True, exist_ok=True)
-    refuse_links(out_dir)
     path = out_dir / SETTINGS_FILE
     if not path.exists():
         write_json(path, settings)
@@ -89,19 +86,23 @@ def convert(image: 'AnnotatedImage', out_dir: Path, overlap: 'Overlap', crowds: 
 def main(words: Sequence[str], prog: str) -> int:
     """Write the masks that are missing."""
     args = parse_args(words, prog)
-    from mmengine.utils import ProgressBar
-
     from sipe_mmseg.datasets.coco_masks import load_annotated_images
+    from sipe_mmseg.datasets.output_folder import output_folder
+    from sipe_mmseg.engine.parallel_work import each_done
+    from sipe_mmseg.engine.progress import Progress
 
     classes, images = load_annotated_images(str(args.instances))
-    keep_settings(args.out_dir, args.instances, args.overlap, args.crowds)
-    print(f'{len(images)} images, {len(classes)} classes', flush=True)
     work = partial(convert, out_dir=args.out_dir, overlap=args.overlap, crowds=args.crowds)
-    progress = ProgressBar(len(images))
     written = 0
-    with multiprocessing.Pool(args.workers) as pool:
-        for is_new in pool.imap_unordered(work, images, chunksize=32):
-            written += is_new
-            progress.update()
-    print(f'\n{written} masks written to {args.out_dir}, {len(images) - written} were there already')
+    with output_folder(args.out_dir):
+        keep_settings(args.out_dir, args.instances, args.overlap, args.crowds)
+        print(f'{len(images)} images, {len(classes)} classes', flush=True)
+        with (
+            Progress(len(images)) as progress,
+            closing(each_done(work, images, args.workers, '--workers')) as done,
+        ):
+            for is_new in done:
+                written += is_new
+                progress.advance()
+    print(f'{written} masks written to {args.out_dir}, {len(images) - written} were there already')
     return 0

@@ -24,6 +24,7 @@ _LESS_MEMORY = {
     'labels': f'one image at a time (--cfg-options test_dataloader.batch_size=1), --no-tta, {_TILES}',
     'predict': '--batch-size 1, --no-tta, --working-pixels 1000000',
     'refine': 'fewer --jobs',
+    'convert coco14': 'fewer --workers',
 }
 _FEWER_WORKERS = {
     'train': 'train_dataloader.num_workers=1',
@@ -34,6 +35,7 @@ _WAY_ON = {
     'train': '--resume goes on from the last checkpoint',
     'labels': 'the same command goes on from here',
     'refine': 'the same command goes on from here',
+    'convert coco14': 'the same command goes on from here',
 }
 
 

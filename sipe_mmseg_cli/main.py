@@ -55,7 +55,7 @@ COMMANDS = {
     'compare': Command('compare_cams', 'the maps of other CAM methods beside ours, drawn and scored'),
     'curves': Command('curves', 'draw losses and scores of a training'),
     'convert checkpoint': Command('convert_checkpoint', 'a published checkpoint to one of ours, and back'),
-    'convert coco14': Command('convert_coco14', 'the instances of COCO 2014 to masks'),
+    'convert coco14': Command('convert_coco14', 'the instances of COCO 2014 to masks', goes_on=True),
     'mmseg': Command('mmseg_tool', 'any other tool of MMSegmentation', whole_errors=True),
 }
 

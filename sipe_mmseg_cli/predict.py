@@ -14,6 +14,7 @@ at the end, and the exit code is 1.
 
 import argparse
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,11 @@ def parse_args(words: Sequence[str], prog: str) -> argparse.Namespace:
 def main(words: Sequence[str], prog: str) -> int:
     """Predict the pictures one after the other."""
     args = parse_args(words, prog)
-    if args.out_dir:
-        from sipe_mmseg.datasets.atomic_write import check_writable_folder
+    folders = [Path(args.out_dir, name) for name in (args.img_out_dir, args.pred_out_dir)] if args.out_dir else []
+    from sipe_mmseg.datasets.atomic_write import check_writable_folder
 
-        for name in (args.img_out_dir, args.pred_out_dir):
-            check_writable_folder(Path(args.out_dir, name))
+    for folder in folders:
+        check_writable_folder(folder)
     path, checkpoint = find_model(args.model, args.weights)
     config = read_config(path, args.cfg_options)
     if args.score_threshold is not None:
@@ -74,6 +75,7 @@ def main(words: Sequence[str], prog: str) -> int:
     from sipe_mmseg.apis import SIPEInferencer
     from sipe_mmseg.apis.image_source import given_images, left_out_line, unmatched_line
     from sipe_mmseg.datasets.image_labels import read_label_file
+    from sipe_mmseg.datasets.output_folder import output_folder
 
     given = [given_images(each) for each in args.inputs]
     pictures = [picture for each in given for picture in each.images]
@@ -107,10 +109,13 @@ def main(words: Sequence[str], prog: str) -> int:
         tta=False if args.no_tta else None,
     )
     done = asked = found_in = 0
-    for done, prediction in enumerate(predictions, start=1):
-        asked += not prediction.labels_given
-        found_in += not prediction.labels_given and len(prediction.present) > 0
-        print(f'{done + len(failed)}/{len(pictures)} {prediction}', flush=True)
+    with ExitStack() as held:
+        for folder in folders:
+            held.enter_context(output_folder(folder))
+        for done, prediction in enumerate(predictions, start=1):
+            asked += not prediction.labels_given
+            found_in += not prediction.labels_given and len(prediction.present) > 0
+            print(f'{done + len(failed)}/{len(pictures)} {prediction}', flush=True)
     print(f'{done} of {len(pictures)} pictures predicted' + (f', written to {args.out_dir}' if args.out_dir else ''))
     if left_out:
         print(left_out_line(left_out))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..datasets.atomic_write import atomic_write
 from ..datasets.image_files import read_rgb
+from ..datasets.output_folder import output_folder
 from ..datasets.result_folder import ResultFolder, image_id
 from ..engine.model_state import read_weights
 from ..engine.progress import Progress
@@ -95,8 +96,11 @@ def compare_cams(
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
+        FolderInUseError: If another run writes into ``out_dir``.
         ImportError: If pytorch-grad-cam is missing.
-        ValueError: If it has no such method, the data set has no such image, or the model has no CAM.
+        OSError: If nothing may be written into ``out_dir``.
+        ValueError: If it has no such method, the data set has no such image, the model has no CAM, or a link leads out
+            of ``out_dir``.
     """
     unknown = [name for name in methods if name not in method_names()]
     if unknown:
@@ -113,7 +117,7 @@ def compare_cams(
     curves = {name: ThresholdCurve(num_classes) for name in ('CAM', *methods)}
     label_map = torch.zeros(num_classes, num_classes + 1, dtype=torch.int64)
     scored = True
-    with Progress(len(indices)) as progress:
+    with output_folder(out_dir), Progress(len(indices)) as progress:
         for index in indices:
             sample, maps = _maps_of(model, pseudo_collate([dataset[index]]), methods)
             info = dataset.get_data_info(index)

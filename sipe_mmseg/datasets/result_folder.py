@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from .atomic_write import remove_leftovers, write_json
 from .image_files import first_few, list_files
 from .json_files import is_deep, load_json
-from .messages import short, shown
+from .messages import counted, short, shown
 
 SETTINGS_FILE = 'settings.json'
 
@@ -19,7 +20,9 @@ _CONTENTS = {  # by suffix, what is in a folder of results, and which command wr
     '.png': ('label maps', '`sipe-mmseg labels --out`'),
     '.npz': ('CAM files', '`sipe-mmseg labels --cams`'),
 }
+_NOT_OURS = 'name another folder, or, if a command made this one, remove the folder and make it again'
 _RUN_AGAIN = 'The command that wrote the folder writes what is missing, if it is run again with the same split'
+_OWN_KEYS = {'tool', 'version'}
 _SHOWN_CHANGES = 6
 _SHOWN_LENGTH = 60
 _SHOWN_ALIKE = 15  # characters before the first that differs
@@ -53,11 +56,11 @@ class ResultFolder:
         return self.root / f'{image_id}{self.suffix}'
 
     def missing(self, image_ids: Iterable[str]) -> list[str]:
-        """Images without a result, in their order. Every file there is a whole one."""
-        there = set(list_files(self.root, (self.suffix,))) if self.root.is_dir() else set()
-        return [
-            image_id for image_id in image_ids if self.path(image_id).relative_to(self.root).as_posix() not in there
-        ]
+        """Images without a result, in their order. Every file there is a whole one, but those that are empty.
+
+        A file that was written just before the power went may be empty.
+        """
+        return [image_id for image_id in image_ids if not _has_content(self.path(image_id))]
 
     def require(self, image_ids: Iterable[str]) -> None:
         """Make sure that every image has a result.
@@ -103,9 +106,9 @@ class ResultFolder:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise ValueError(f'{error}; remove the folder and make it again') from error
+            raise ValueError(f'{error}; {_NOT_OURS}') from error
         if not isinstance(settings, dict) or is_deep(settings):
-            raise ValueError(f'{path}: not the settings of a folder of results; remove the folder and make it again')
+            raise ValueError(f'{path}: not the settings of a folder of results; {_NOT_OURS}')
         return settings
 
     def digest(self) -> str:
@@ -113,18 +116,20 @@ class ResultFolder:
         settings = self.settings()
         return '' if settings is None else hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
-    def start(self, settings: Mapping[str, Any], overwrite: bool = False) -> None:
+    def start(self, settings: Mapping[str, Any], overwrite: Iterable[str] | None = None) -> None:
         """Get ready to write: make the folder, or make sure that its files are made with these very settings.
 
         Removes what a killed run left half written.
 
         Args:
-            settings: Everything that decides the results.
-            overwrite: Remove results that are made with other settings.
+            settings: Everything that decides the results, the ``tool`` and its ``version`` among it.
+            overwrite: Ids of all images whose results will be here. Remove results that are made with other settings,
+                if they are of these.
 
         Raises:
             ValueError: If there are results made with other settings (the message names each of them), or results
-                without any, or a link by which results would be written elsewhere.
+                without any, or a ``settings.json`` of another program, or a link by which results would be written
+                elsewhere; or if there are files to remove that are of other images.
         """
         wanted = json.loads(json.dumps(settings, default=str))
         remove_leftovers(self.root)
@@ -132,17 +137,26 @@ class ResultFolder:
         found = self.settings()
         if found == wanted:
             return
+        if found is not None and not found.keys() >= _OWN_KEYS:
+            raise ValueError(f'{self.root / SETTINGS_FILE}: not written by this tool; name another folder')
         results = list_files(self.root, (self.suffix,)) if self.root.is_dir() else []
         if found is None and results:
             raise ValueError(
                 f'{self.root}: has {len(results)} {self.suffix} files and no {SETTINGS_FILE}, so it was not made by '
                 'this tool; name another folder'
             )
-        if found is not None and results and not overwrite:
+        if found is not None and results and overwrite is None:
             raise ValueError(
                 f'{self.root}: its {len(results)} {self.suffix} files are made with other settings:\n'
                 + changed_settings(found, wanted)
                 + '\nName another folder, or remove these files and make all anew with --overwrite'
+            )
+        foreign = sorted(set(results) - {f'{each}{self.suffix}' for each in overwrite or ()})
+        if foreign:
+            raise ValueError(
+                f'{self.root}: {counted(len(foreign), "file is", "files are")} of no image of this data set, and '
+                f'--overwrite removes no others: {first_few(foreign)}. Move away what you want to keep, remove the '
+                'rest, or name another folder'
             )
         for result in results:
             (self.root / result).unlink()
@@ -198,6 +212,14 @@ def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 _NOT_SET = object()
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        state = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(state.st_mode) and state.st_size > 0
 
 
 def _is_encodable(name: str) -> bool:

@@ -97,9 +97,10 @@ def generate_labels(
                 source.require(ids)
             for folder in folders:
                 locks.enter_context(folder_lock(folder.root))
-            folders[0].start(settings, overwrite)
+            replaced = ids if overwrite else None
+            folders[0].start(settings, replaced)
             if cam_dir is not None:
-                folders[1].start({**settings, 'cam_stride': cam_stride}, overwrite)
+                folders[1].start({**settings, 'cam_stride': cam_stride}, replaced)
         missing = _missing_everywhere(folders, ids)
         if not missing:
             return Written(len(ids), 0)

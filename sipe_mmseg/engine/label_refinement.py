@@ -1,21 +1,13 @@
 """Label maps after the CRF, and IR labels, of whole folders on all cores; what is there already is left alone."""
 
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import cv2
 import numpy as np
-import torch
 from mmseg.datasets import BaseSegDataset
 
 from .. import __version__
@@ -28,6 +20,7 @@ from ..datasets.result_folder import ResultFolder, image_id, source_settings
 from ..refinement import dense_crf, import_densecrf, ir_labels
 from ..refinement.label_values import IGNORE_INDEX
 from .label_generation import Written, dataset_settings, image_ids
+from .parallel_work import each_done
 from .progress import Progress
 
 Method = Literal['crf', 'ir']
@@ -113,7 +106,7 @@ def refine_labels(
         settings.update(rule)
     _check_numbers(method, settings['crf'], rule)
     with folder_lock(target.root):
-        target.start(settings, overwrite)
+        target.start(settings, ids if overwrite else None)
         missing = set(target.missing(ids))
         infos = [dataset.get_data_info(index) for index, name in enumerate(ids) if name in missing]
         tasks = [
@@ -132,7 +125,7 @@ def refine_labels(
             made_with = source.digest() or None
             work = partial(write_ir_labels, rule=rule, made_with=made_with, **arguments)
         # Closing stops the other processes before anything is said about a stop.
-        with Progress(len(tasks)) as progress, closing(_each_done(work, tasks, jobs)) as done:
+        with Progress(len(tasks)) as progress, closing(each_done(work, tasks, jobs, '--jobs')) as done:
             for _ in done:
                 progress.advance()
     return Written(len(ids), len(tasks))
@@ -220,59 +213,3 @@ def write_ir_labels(
 
 def _own_classes(info: Mapping[str, Any]) -> tuple[int, ...] | None:
     return tuple(int(label) + 1 for label in info['image_labels']) if 'image_labels' in info else None
-
-
-def _each_done(work: Callable[[Task], None], tasks: Sequence[Task], jobs: int) -> Generator[None]:
-    """Yield after each task is done. New processes are started from scratch: forking one with threads is not safe."""
-    jobs = min(jobs, len(tasks))
-    if jobs <= 1:
-        with _one_thread():
-            for task in tasks:
-                work(task)
-                yield
-        return
-    context = multiprocessing.get_context('spawn')
-    try:
-        with ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_process) as pool:
-            with _interrupts_held_back():
-                results = pool.map(work, tasks)
-            yield from results
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            'a process was killed, perhaps because memory ran out: run the same command again with fewer --jobs, '
-            'it goes on'
-        ) from error
-
-
-def _start_process() -> None:
-    """One thread for each process; and none outlives the process that started it, not even if that was killed."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Have processes that are started here never see Ctrl-C: they finish their image, and this one sees to the rest."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -77,9 +77,12 @@ def _validations(curves: Curves) -> Markup | None:
 
 
 def _growth(run: RunReport) -> Markup | None:
-    if not run.pictures:
+    if not run.pictures and not run.unreadable:
         return None
     rows = []
+    if run.unreadable:
+        files = '1 picture is' if run.unreadable == 1 else f'{run.unreadable} pictures are'
+        rows.append(element('p', f'{files} left out: the files are cut short or damaged.', class_='note'))
     for name, pictures in run.pictures.items():
         figures = [
             element(

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..datasets.atomic_write import atomic_write, check_writable, check_writable_folder
 from ..datasets.image_files import read_rgb
+from ..datasets.output_folder import output_folder
 from ..datasets.result_folder import ResultFolder, image_id
 from ..engine.model_state import read_weights
 from ..models.sipe_segmentor import NO_SEED
@@ -52,7 +53,10 @@ def draw_gallery(
         Path of each panel, as soon as it is written.
 
     Raises:
-        ValueError: If the data set has no image of an id, or the config knows no ``tta_model``.
+        FolderInUseError: If another run writes into ``out_dir``.
+        OSError: If nothing may be written there.
+        ValueError: If the data set has no image of an id, the config knows no ``tta_model``, or a link leads out of
+            ``out_dir``.
     """
     check_writable_folder(out_dir)
     if gallery is not None:
@@ -69,17 +73,18 @@ def draw_gallery(
     model = MODELS.build({**config.tta_model, 'module': segmentor}).to(device).eval()
 
     rows = []
-    for index in indices:
-        with torch.no_grad():
-            (sample,) = model.test_step(pseudo_collate([dataset[index]]))
-        info = dataset.get_data_info(index)
-        image = read_rgb(info['img_path'])
-        if gallery is not None:
-            rows.append(prediction_row(image, sample, palette))
-        path = ResultFolder(Path(out_dir), '.png').path(image_id(info))
-        with atomic_write(path) as temporary:
-            Image.fromarray(prediction_panel(image, sample, classes, palette)).save(temporary, format='PNG')
-        yield path
+    with output_folder(out_dir):
+        for index in indices:
+            with torch.no_grad():
+                (sample,) = model.test_step(pseudo_collate([dataset[index]]))
+            info = dataset.get_data_info(index)
+            image = read_rgb(info['img_path'])
+            if gallery is not None:
+                rows.append(prediction_row(image, sample, palette))
+            path = ResultFolder(Path(out_dir), '.png').path(image_id(info))
+            with atomic_write(path) as temporary:
+                Image.fromarray(prediction_panel(image, sample, classes, palette)).save(temporary, format='PNG')
+            yield path
     if gallery is not None and rows:
         legend = [*zip(classes, palette, strict=True), ('none', NO_CLASS)]
         sheet = panel([list(row.values()) for row in rows], list(rows[0]), legend, tile_size=160)

@@ -1,14 +1,19 @@
 """MMSegmentation's visualizer, which also draws what SIPE finds."""
 
+import logging
+import os
 from typing import Any
 
 import mmcv
 import numpy as np
 from mmengine.dist import master_only
+from mmengine.logging import print_log
+from mmengine.visualization import LocalVisBackend
 from mmseg.registry import VISUALIZERS
 from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 
+from ..datasets.image_files import sample_problem
 from ..datasets.palette import voc_palette
 from .gallery import prediction_panel
 from .overlays import ByteImage, panel
@@ -27,8 +32,10 @@ class SIPELocalVisualizer(SegLocalVisualizer):
     * A sample with neither, such as those of a training with image-level labels: the image, and its labels below it.
 
     Arguments are those of ``SegLocalVisualizer``. Classes and palette are those of ``dataset_meta``, which MMEngine's
-    loops set.
+    loops set. The first picture that is not whole in its file, for which MMEngine has no word, is a warning.
     """
+
+    _warned = False
 
     @master_only
     def add_datasample(
@@ -84,6 +91,29 @@ class SIPELocalVisualizer(SegLocalVisualizer):
             mmcv.imwrite(mmcv.rgb2bgr(picture), out_file)
         else:
             self.add_image(name, picture, step)
+
+    @master_only
+    def add_image(self, name: str, image: ByteImage, step: int = 0) -> None:
+        """Hand a picture to all backends, and look at the files of those that write one.
+
+        Args:
+            name: Name of the picture.
+            image: RGB image (H, W, 3), uint8.
+            step: Step of the training.
+        """
+        super().add_image(name, image, step)
+        for backend in self._vis_backends.values():
+            if self._warned or not isinstance(backend, LocalVisBackend):
+                continue
+            path = os.path.join(backend._img_save_dir, f'{name}_{step}.png')
+            if not os.path.isfile(path) or sample_problem(path, min_side=1) is not None:
+                self._warned = True
+                print_log(
+                    f'{path}: the picture could not be written, perhaps because the disk is full. The training goes '
+                    'on; this is not said of the pictures after it',
+                    'current',
+                    logging.WARNING,
+                )
 
 
 def _with_labels(image: ByteImage, sample: SegDataSample, classes: Any, palette: Any) -> ByteImage:

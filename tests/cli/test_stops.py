@@ -135,6 +135,7 @@ def test_a_second_stop_is_the_same_one_or_ends_it_at_once(pause: float, code: in
         (['train', 'a.py'], dict(TORCHELASTIC_RUN_ID='x', RANK='1'), ''),
         (['labels', 'a.py'], {}, 'stopped; the same command goes on'),
         (['refine', 'crf'], {}, 'stopped; the same command goes on'),
+        (['convert', 'coco14', 'a.json', 'b'], {}, 'stopped; the same command goes on'),
         (['report', 'x'], {}, 'stopped; the same command begins again'),
     ],
 )

@@ -15,7 +15,9 @@ from sipe_mmseg.datasets.coco_masks import (
     render_label_map,
     segmentation_mask,
 )
+from sipe_mmseg.datasets.folder_lock import folder_lock
 from sipe_mmseg.datasets.palette import voc_palette
+from sipe_mmseg_cli.main import main
 
 CONVERTER = Path(__file__).parents[2] / 'tools' / 'dataset_converters' / 'coco14.py'
 
@@ -218,7 +220,7 @@ class TestLoadAnnotatedImages:
 class TestConverter:
     @staticmethod
     def convert(instances, out_dir, *options):
-        command = [sys.executable, str(CONVERTER), str(instances), str(out_dir), '--workers', '2', *options]
+        command = [sys.executable, str(CONVERTER), str(instances), str(out_dir), '--workers', '1', *options]
         return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
     def test_writes_goes_on_and_does_not_mix(self, instances, tmp_path):
@@ -256,6 +258,16 @@ class TestConverter:
         with Image.open(tmp_path / 'masks' / 'one.png') as image:
             label_map = np.asarray(image)
         assert (label_map[1, 1], label_map[4, 4], label_map[5, 7]) == (2, 1, 255)
+
+    def test_one_run_in_a_folder_and_nothing_left_of_a_killed_one(self, instances, tmp_path, capsys):
+        words = ['convert', 'coco14', str(instances), str(tmp_path / 'masks'), '--workers', '1']
+        with folder_lock(tmp_path / 'masks'):
+            assert main(words) == 1
+            assert 'masks: another run is at work there' in capsys.readouterr().err
+            assert [path.name for path in (tmp_path / 'masks').iterdir()] == ['.lock']
+        (tmp_path / 'masks' / '.one.png.999999999.tmp').touch()
+        assert main(words) == 0
+        assert {path.name for path in (tmp_path / 'masks').iterdir()} == {'one.png', 'empty.png', 'conversion.json'}
 
     def test_error(self, tmp_path):
         result = self.convert(tmp_path / 'instances.json', tmp_path / 'masks')

@@ -7,7 +7,14 @@ import pytest
 
 from sipe_mmseg.datasets.result_folder import ResultFolder, changed_settings, file_digest, source_settings
 
-SETTINGS = {'checkpoint_sha256': 'abc', 'model': {'scales': (1.0, 0.5), 'head': {'alpha': 0.5}}, 'tta': None}
+SETTINGS = {
+    'tool': 'a',
+    'version': '1',
+    'checkpoint_sha256': 'abc',
+    'model': {'scales': (1.0, 0.5), 'head': {'alpha': 0.5}},
+    'tta': None,
+}
+OTHERS = {**SETTINGS, 'checkpoint_sha256': 'def'}
 
 
 def started(root: Path, **changes: object) -> ResultFolder:
@@ -22,7 +29,7 @@ def test_ids_name_files_in_the_folder(tmp_path: Path, image_id: str) -> None:
     path = folder.path(image_id)
     assert path == tmp_path / f'{image_id}.png'
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    path.write_text('result')
     assert folder.missing([image_id, 'other']) == ['other']
 
 
@@ -40,14 +47,24 @@ def test_ids_never_leave_the_folder(tmp_path: Path, image_id: str) -> None:
 def test_missing_keeps_the_order_and_looks_at_the_suffix(tmp_path: Path) -> None:
     folder = started(tmp_path / 'labels')
     for name in ('b.png', 'c.npz', '.d.png.12.tmp'):
-        (folder.root / name).touch()
+        (folder.root / name).write_text('result')
     assert folder.missing(['d', 'c', 'b', 'a']) == ['d', 'c', 'a']
     assert ResultFolder(tmp_path / 'nowhere', '.png').missing(['a']) == ['a']
 
 
+def test_what_is_no_file_with_content_is_missing(tmp_path: Path) -> None:
+    folder = started(tmp_path / 'labels')
+    (folder.root / 'empty.png').touch()
+    (folder.root / 'dangling.png').symlink_to(tmp_path / 'gone')
+    (folder.root / 'folder.png').mkdir()
+    (tmp_path / 'elsewhere').write_text('result')
+    (folder.root / 'linked.png').symlink_to(tmp_path / 'elsewhere')
+    assert folder.missing(['empty', 'linked', 'dangling', 'folder']) == ['empty', 'dangling', 'folder']
+
+
 def test_require_counts_and_names_what_is_missing(tmp_path: Path) -> None:
     folder = started(tmp_path)
-    (tmp_path / 'b.png').touch()
+    (tmp_path / 'b.png').write_text('result')
     folder.require(['b'])
     with pytest.raises(FileNotFoundError, match=r'2 of 3 images have no \.png file: a, c\.'):
         folder.require(iter(['a', 'b', 'c']))
@@ -82,14 +99,20 @@ def test_same_settings_again_touch_nothing(tmp_path: Path) -> None:
     (folder.root / 'a.png').write_text('result')
     before = {path.name: path.stat().st_mtime_ns for path in folder.root.iterdir()}
     started(folder.root)
-    ResultFolder(folder.root, '.png').start(SETTINGS, overwrite=True)  # what it would remove is made with others
+    ResultFolder(folder.root, '.png').start(SETTINGS, overwrite=['a'])  # what it would remove is made with others
     assert {path.name: path.stat().st_mtime_ns for path in folder.root.iterdir()} == before
 
 
 def test_every_changed_setting_is_named_with_both_values_and_the_ways_out(tmp_path: Path) -> None:
     folder = started(tmp_path)
     (tmp_path / 'a.png').touch()
-    changed = {'checkpoint_sha256': 'def', 'model': {'scales': [1.0, 2.0], 'head': {}}, 'new': 1}
+    changed = {
+        'tool': 'a',
+        'version': '1',
+        'checkpoint_sha256': 'def',
+        'model': {'scales': [1.0, 2.0], 'head': {}},
+        'new': 1,
+    }
     with pytest.raises(ValueError, match=r'its 1 \.png files are made with other settings') as caught:
         folder.start(changed)
     assert str(caught.value).splitlines()[1:-1] == [
@@ -133,10 +156,10 @@ def test_overwrite_removes_results_and_nothing_else(tmp_path: Path) -> None:
     for name in ('a.png', 'more/b.png', 'more/notes.txt', 'c.npz'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    folder.start({'checkpoint_sha256': 'def'}, overwrite=True)
+    folder.start(OTHERS, overwrite=['a', 'more/b'])
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*') if path.is_file()}
     assert left == {'more/notes.txt', 'c.npz', 'settings.json'}
-    assert folder.settings() == {'checkpoint_sha256': 'def'}
+    assert folder.settings() == json.loads(json.dumps(OTHERS))
 
 
 def test_overwrite_that_is_killed_leaves_old_settings_with_old_results(
@@ -144,7 +167,7 @@ def test_overwrite_that_is_killed_leaves_old_settings_with_old_results(
 ) -> None:
     folder = started(tmp_path)
     for name in 'abc':
-        (tmp_path / f'{name}.png').touch()
+        (tmp_path / f'{name}.png').write_text('result')
     unlink = Path.unlink
 
     def killed_at_b(path: Path, missing_ok: bool = False) -> None:
@@ -154,7 +177,7 @@ def test_overwrite_that_is_killed_leaves_old_settings_with_old_results(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Path, 'unlink', killed_at_b)
-        folder.start({'checkpoint_sha256': 'def'}, overwrite=True)
+        folder.start(OTHERS, overwrite='abc')
     assert folder.settings() == json.loads(json.dumps(SETTINGS))
     assert folder.missing(['a', 'b', 'c']) == ['a']
 
@@ -162,16 +185,36 @@ def test_overwrite_that_is_killed_leaves_old_settings_with_old_results(
 def test_settings_without_results_bind_nobody(tmp_path: Path) -> None:
     """They are all that is left of a command that failed at once, such as on a wrong checkpoint."""
     started(tmp_path)
-    ResultFolder(tmp_path, '.png').start({'checkpoint_sha256': 'def'})
-    assert ResultFolder(tmp_path, '.png').settings() == {'checkpoint_sha256': 'def'}
+    ResultFolder(tmp_path, '.png').start(OTHERS)
+    assert ResultFolder(tmp_path, '.png').settings() == json.loads(json.dumps(OTHERS))
 
 
-@pytest.mark.parametrize('overwrite', [False, True])
-def test_strangers_files_are_left_alone(tmp_path: Path, overwrite: bool) -> None:
+@pytest.mark.parametrize('overwrite', [None, ['mask']])
+def test_strangers_files_are_left_alone(tmp_path: Path, overwrite: list[str] | None) -> None:
     (tmp_path / 'mask.png').write_text('precious')
     with pytest.raises(ValueError, match=r'has 1 \.png files and no settings\.json, so it was not made by this tool'):
         ResultFolder(tmp_path, '.png').start(SETTINGS, overwrite)
     assert [path.name for path in tmp_path.iterdir()] == ['mask.png']
+
+
+def test_overwrite_removes_nothing_of_other_images(tmp_path: Path) -> None:
+    folder = started(tmp_path)
+    names = ['a.png', 'mine/notes.png', 'z.png']
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('mine')
+    with pytest.raises(ValueError, match=r'2 files are of no image of this data set, .*: mine/notes\.png, z\.png\.'):
+        folder.start(OTHERS, overwrite=['a', 'b'])
+    assert all((tmp_path / name).read_text() == 'mine' for name in names)
+    assert folder.settings() == json.loads(json.dumps(SETTINGS))
+
+
+@pytest.mark.parametrize('overwrite', [None, ['a']])
+def test_settings_of_another_program_are_left_alone(tmp_path: Path, overwrite: list[str] | None) -> None:
+    (tmp_path / 'settings.json').write_text('{"version": 1, "colour": "red"}')
+    with pytest.raises(ValueError, match=r'settings\.json: not written by this tool; name another folder'):
+        ResultFolder(tmp_path, '.png').start(SETTINGS, overwrite)
+    assert (tmp_path / 'settings.json').read_text() == '{"version": 1, "colour": "red"}'
 
 
 @pytest.mark.parametrize('content', ['{"half": ', '[1]', b'\xff\xfe'])

@@ -4,8 +4,9 @@
 
 Every mutant of every module of ``MODULES`` (or of those named, as ``models/prototypes.py``) is tested in a process of
 its own, forked when torch and mmseg are imported, with the module's tests and nothing else. A mutant is killed when a
-test fails or takes too long. Survivors are printed; those that compute the same and are listed in ``equivalent.json``,
-each with its reason, are counted apart. Ends with 1 if there is any other.
+test fails; one that takes too long, as an endless loop does or any on a busy machine, is counted apart and printed.
+Survivors are printed; those that compute the same and are listed in ``equivalent.json``, each with its reason, are
+counted apart, too. Ends with 1 if there is any other.
 
 What was killed is remembered in ``work_dirs/mutation.json`` and not tried again as long as the module is the same; with
 ``--fresh`` it is. Needs cosmic-ray, whose operators change the code, beside three of our own.
@@ -31,7 +32,7 @@ from importlib.machinery import ModuleSpec
 from itertools import chain
 from pathlib import Path
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import hypothesis
 import mmengine.registry
@@ -44,7 +45,7 @@ REPOSITORY = Path(__file__).parents[2]
 EQUIVALENT = Path(__file__).with_name('equivalent.json')
 RESULTS = REPOSITORY / 'work_dirs/mutation.json'
 TIMEOUT = 300
-"""Seconds after which a mutant counts as killed; the tests of a module need a tenth of it."""
+"""Seconds after which a mutant has timed out; the tests of a module need a tenth of it."""
 MEMORY = 24 << 30
 """Address space of a mutant in bytes."""
 
@@ -117,6 +118,9 @@ OPERATORS = [
     'ZeroIterationForLoop',
 ]
 """Those of cosmic-ray that are used: one or two other operators for each, not all eleven."""
+
+
+Outcome = Literal['killed', 'timed out', 'survived']
 
 
 class Mutant(NamedTuple):
@@ -258,8 +262,8 @@ class KillersFirst:
             os.write(self.found, report.nodeid.encode())
 
 
-def passes(module: str, source: str, tests: Sequence[str], killers: list[str]) -> bool:
-    """Whether the tests pass with this source of the module; the one that does not comes first in ``killers``."""
+def outcome(module: str, source: str, tests: Sequence[str], killers: list[str]) -> Outcome:
+    """What the tests say of this source of the module; the one that fails comes first in ``killers``."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -268,7 +272,7 @@ def passes(module: str, source: str, tests: Sequence[str], killers: list[str]) -
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, 1)
             os.dup2(nowhere, 2)
-            resource.setrlimit(resource.RLIMIT_CPU, (TIMEOUT, TIMEOUT))
+            resource.setrlimit(resource.RLIMIT_CPU, (TIMEOUT, TIMEOUT + 10))  # SIGXCPU, and then SIGKILL
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
             sys.meta_path.insert(0, MutatedFile(module, source))
             # A failure is enough: hypothesis need not look for the smallest one.
@@ -280,24 +284,27 @@ def passes(module: str, source: str, tests: Sequence[str], killers: list[str]) -
         finally:
             os._exit(status)
     os.close(writing)
-    status = wait(child)
+    found = wait(child)
     with open(reading) as pipe:
         killer = pipe.read()
     if killer:
         killers[:] = [killer, *(other for other in killers if other != killer)]
-    return status == 0
+    return found
 
 
-def wait(child: int) -> int:
-    """Exit status of a process, which is ended after ``TIMEOUT``."""
+def wait(child: int) -> Outcome:
+    """What the exit status of a process says, which is ended after ``TIMEOUT``; the kernel ends it by SIGXCPU."""
     deadline = time.monotonic() + TIMEOUT
     while not (found := os.waitpid(child, os.WNOHANG))[0]:
         if time.monotonic() > deadline:
             os.kill(child, signal.SIGKILL)
-            found = os.waitpid(child, 0)
-            break
+            os.waitpid(child, 0)
+            return 'timed out'
         time.sleep(0.01)
-    return os.waitstatus_to_exitcode(found[1])
+    code = os.waitstatus_to_exitcode(found[1])
+    if code == -signal.SIGXCPU:
+        return 'timed out'
+    return 'survived' if code == 0 else 'killed'
 
 
 def main() -> int:
@@ -315,7 +322,7 @@ def main() -> int:
     for module in arguments.modules or MODULES:
         source, tests, begin = (REPOSITORY / 'sipe_mmseg' / module).read_text(), MODULES[module], time.monotonic()
         killers: list[str] = []
-        if not passes(module, source, tests, killers):
+        if outcome(module, source, tests, killers) != 'survived':
             print(f'{module}: its tests fail without any mutant: {" ".join(tests)}')
             return 1
         counts: Counter[str] = Counter()
@@ -325,15 +332,19 @@ def main() -> int:
                 counts['killed'] += 1
             elif (module, mutant.old, mutant.new) in equivalent:
                 counts['equivalent'] += 1
-            elif passes(module, mutant.source, tests, killers):
-                counts['survived'] += 1
-                print(f'{module}:{mutant.line} {mutant.operator}\n  - {mutant.old}\n  + {mutant.new}', flush=True)
             else:
-                counts['killed'] += 1
-                killed.add(digest)
-                RESULTS.write_text(json.dumps(sorted(killed)))
+                found = outcome(module, mutant.source, tests, killers)
+                counts[found] += 1
+                if found == 'killed':
+                    killed.add(digest)
+                    RESULTS.write_text(json.dumps(sorted(killed)))
+                else:
+                    print(
+                        f'{module}:{mutant.line} {mutant.operator} {found}\n  - {mutant.old}\n  + {mutant.new}',
+                        flush=True,
+                    )
         survived += counts['survived']
-        figures = ', '.join(f'{counts[kind]} {kind}' for kind in ('killed', 'equivalent', 'survived'))
+        figures = ', '.join(f'{counts[kind]} {kind}' for kind in ('killed', 'timed out', 'equivalent', 'survived'))
         print(f'{module}: {counts.total()} mutants: {figures}; {time.monotonic() - begin:.0f} s', flush=True)
     return int(survived > 0)
 

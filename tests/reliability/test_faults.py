@@ -38,6 +38,7 @@ from sipe_mmseg.engine import mmseg_tools
 from sipe_mmseg.engine.finite_loss_hook import DivergedError
 from sipe_mmseg.engine.new_files import file_states, newly_written
 from sipe_mmseg.report.document import write_page
+from sipe_mmseg.visualization import SIPELocalVisualizer, local_visualizer
 from sipe_mmseg_cli import configs as any_command
 from sipe_mmseg_cli.faults import explain
 from sipe_mmseg_cli.main import main
@@ -430,14 +431,14 @@ def fill(disk: Path) -> Path:
 
 def test_results_on_a_full_disk(small_disk: Path) -> None:
     folder = ResultFolder(small_disk / 'none yet', '.png')
-    folder.start({'tool': 'a'})
+    folder.start({'tool': 'a', 'version': '1'})
     filler = fill(small_disk)
     noise = np.random.default_rng(0).integers(0, 255, (64, 64))
     writes: dict[str, Callable[[], object]] = {
         'a.png': lambda: write_label_png(small_disk / 'a.png', noise, [[0, 0, 0]]),
         'a.npz': lambda: write_cam(small_disk / 'a.npz', np.array([1]), noise[None].repeat(2, 0) / 255, (64, 64)),
         'report.html': lambda: write_page(small_disk / 'report.html', 'x' * 9000),
-        'none yet/settings.json': lambda: folder.start({'tool': 'b' * 9000}),
+        'none yet/settings.json': lambda: folder.start({'tool': 'b' * 9000, 'version': '1'}),
         '.lock': lambda: folder_lock(small_disk).__enter__(),
     }
     for name, write in writes.items():
@@ -447,7 +448,7 @@ def test_results_on_a_full_disk(small_disk: Path) -> None:
         assert explain(caught.value, 'labels') == caught.value.strerror
     left = {path.name for path in small_disk.rglob('*')} - {'.lock'}
     assert left == {'filler', 'none yet', 'settings.json'}
-    assert folder.settings() == {'tool': 'a'}
+    assert folder.settings() == {'tool': 'a', 'version': '1'}
     filler.unlink()
     for name, write in writes.items():
         if name != '.lock':
@@ -466,6 +467,22 @@ def test_a_checkpoint_on_a_full_disk(
     assert [path.name for path in small_disk.glob('*.pth')] == ['iter_2.pth'], 'nothing half written'
     name, content = last_checkpoint(small_disk)
     assert name == 'iter_2.pth' and len(content['state_dict']['weight']) == 150_000
+
+
+def test_pictures_of_a_training_on_a_full_disk_are_a_warning(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MMEngine does not ask whether OpenCV could write them."""
+    said: list[str] = []
+    monkeypatch.setattr(local_visualizer, 'print_log', lambda text, *_: said.append(text))
+    visualizer = SIPELocalVisualizer(vis_backends=[dict(type='LocalVisBackend')], save_dir=str(small_disk))
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    visualizer.add_datasample('before', picture)
+    assert not said
+    filler = fill(small_disk)
+    for step in (1, 2):
+        visualizer.add_datasample('cat', picture, step=step)
+    (line,) = said
+    assert line.startswith(f'{small_disk}/vis_data/vis_image/cat_1.png: the picture could not be written'), line
+    filler.unlink()
 
 
 def error_in_a_child(function: Callable[[], object], user: int | None = None) -> str:
@@ -505,7 +522,7 @@ def test_a_folder_of_somebody_else() -> None:
         assert not list(folder.iterdir())
 
 
-@pytest.mark.parametrize('command', ['train', 'labels', 'report', 'evaluate'])
+@pytest.mark.parametrize('command', ['train', 'labels', 'refine', 'report', 'evaluate'])
 def test_a_read_only_place_is_noticed_before_the_work(
     command: str, home: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
@@ -516,6 +533,7 @@ def test_a_read_only_place_is_noticed_before_the_work(
     for place in (
         'sipe_mmseg.engine.mmseg_tools.run_mmseg_tool',
         'sipe_mmseg.engine.label_generation._run',
+        'sipe_mmseg.engine.label_refinement.refine_labels',
         'sipe_mmseg.report.collect_label_report',
         'sipe_mmseg.evaluation.label_scores.score_labels',
     ):
@@ -524,6 +542,9 @@ def test_a_read_only_place_is_noticed_before_the_work(
         code = main(['train', str(home / 'config.py'), '--work-dir', str(small_disk / 'run')])
     elif command == 'labels':
         code = label(home, small_disk / 'labels')
+    elif command == 'refine':
+        words = ['refine', 'crf', 'shapes', masks, '--split', 'train', '--out', small_disk / 'refined']
+        code = main(list(map(str, words)))
     else:
         result = {'report': '--out', 'evaluate': '--json'}[command]
         words = [command, masks, '--dataset', 'shapes', '--split', 'train', result, small_disk / 'result']
@@ -804,6 +825,29 @@ def test_the_second_run_that_writes_labels_is_refused(
         assert main(words) == 1
         assert 'out: another run is at work there' in capfd.readouterr().err
         assert [path.name for path in (tmp_path / 'out').iterdir()] == ['.lock']
+
+
+@pytest.mark.parametrize('command', ['predict', 'overlays', 'compare'])
+def test_pictures_are_written_by_one_run_and_into_its_folder(
+    command: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv('SHAPES_ROOT', str(home / 'shapes'))
+    monkeypatch.setattr('sipe_mmseg.apis.cam_comparison.method_names', lambda: ['GradCAM'])
+    pictures = tmp_path / 'out' / 'pred' if command == 'predict' else tmp_path / 'out'
+    words = {
+        'predict': [home / 'shapes' / 'JPEGImages', '--weights', home / 'one.pth', '--out-dir', tmp_path / 'out'],
+        'overlays': [home / 'one.pth', '--out', pictures],
+        'compare': [home / 'one.pth', '--out', pictures, '--methods', 'GradCAM'],
+    }
+    line = list(map(str, [command, home / 'config.py', *words[command]]))
+    with folder_lock(pictures):
+        assert main(line) == 1
+        assert f'{pictures}: another run is at work there' in capfd.readouterr().err
+    (tmp_path / 'elsewhere').mkdir()
+    (pictures / 'sub').symlink_to(tmp_path / 'elsewhere')
+    assert main(line) == 1
+    assert f'{pictures}/sub: a link to {tmp_path}/elsewhere' in capfd.readouterr().err
+    assert [path for path in (tmp_path / 'out').rglob('*') if path.is_file()] == []
 
 
 # The real thing -------------------------------------------------------------------------------------------------------

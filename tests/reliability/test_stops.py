@@ -1,5 +1,6 @@
 """Commands that are killed at any moment and run again end as if nothing had been; Ctrl-C and SIGTERM end in order."""
 
+import json
 import os
 import random
 import shlex
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='uses /proc')
 
 ROOT = Path(__file__).parents[2]
 NUM_IMAGES = 40
+NUM_MASKS = 200
 EPOCHS = 6
 SECONDS_TO_VANISH = 20.0  # a worker of a killed DataLoader looks every five seconds whether its parent lives
 MARK = 'SIPE_TEST_OF_STOPS'  # an environment variable by which every process of a command is known
@@ -52,11 +54,28 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set, a config with a tiny network, and a checkpoint of random weights."""
     home = tmp_path_factory.mktemp('stops')
     write_shapes(home / 'shapes', ShapesSettings(num_train=NUM_IMAGES, num_val=8, size=96))
+    write_instances(home / 'instances.json')
     (home / 'config.py').write_text(CONFIG)
     torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(home / 'config.py').model)
     torch.save({'state_dict': model.state_dict(), 'meta': {}}, home / 'random.pth')
     return home
+
+
+def write_instances(path: Path) -> None:
+    """Large objects with many corners in the format of COCO, so that masks take their time."""
+    draw = random.Random(0)
+    numbers = range(NUM_MASKS)
+    shapes = [[draw.uniform(0, 800) for _ in range(400)] for _ in numbers]
+    content = {
+        'categories': [{'id': 1, 'name': 'cat'}],
+        'images': [{'id': number, 'file_name': f'{number}.jpg', 'height': 800, 'width': 800} for number in numbers],
+        'annotations': [
+            {'id': number, 'image_id': number, 'category_id': 1, 'iscrowd': 0, 'segmentation': [shape]}
+            for number, shape in enumerate(shapes)
+        ],
+    }
+    path.write_text(json.dumps(content))
 
 
 # Commands -------------------------------------------------------------------------------------------------------------
@@ -120,6 +139,13 @@ CASES = {
     'crf by two': Case(
         words=f'{CRF} --jobs 2',
         begun='crf/*.png',
+        again='',
+        last_line='stopped; the same command goes on',
+        kills=3,
+    ),
+    'masks of COCO': Case(
+        words='tools/dataset_converters/coco14.py {home}/instances.json {out}/masks --workers 2',
+        begun='masks/*.png',
         again='',
         last_line='stopped; the same command goes on',
         kills=3,
@@ -341,3 +367,18 @@ def test_ctrl_c_and_sigterm_end_in_order(
     assert code == 128 + number, said[-3000:]
     assert said.splitlines()[-1] == case.last_line.format(home=home, out=tmp_path), said[-3000:]
     assert not list(tmp_path.rglob('.*.tmp'))
+
+
+def test_one_killed_process_of_several_ends_the_command(home: Path, tmp_path: Path) -> None:
+    """As the system does where memory runs out: the others do not wait for it."""
+    name = 'masks of COCO'
+    with started(CASES[name].command(home, tmp_path), home) as (process, mark):
+        wait_until(lambda: steps(tmp_path, name) or process.poll() is not None, 120, name)
+        kill(next(each for each in living(mark) if b'spawn_main' in Path(f'/proc/{each}/cmdline').read_bytes()))
+        code = process.wait(timeout=60)
+        wait_until(lambda: not living(mark), 3, f'left behind by {name}')
+    said = (home / f'{mark}.log').read_text()
+    assert code == 1 and 'Traceback' not in said, said[-3000:]
+    assert said.splitlines()[-1].startswith('a process was killed, perhaps because memory ran out: ')
+    assert said.splitlines()[-1].endswith('with fewer --workers, it goes on')
+    assert 0 < steps(tmp_path, name) < NUM_MASKS

@@ -1,6 +1,8 @@
 """The report of a training: curves, scores, pictures of the growing maps and config, from a work directory."""
 
+import errno
 import json
+import os
 import re
 from pathlib import Path
 
@@ -8,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sipe_mmseg.report import collect_run_report, write_run_report
+from sipe_mmseg.datasets.image_files import open_image
+from sipe_mmseg.report import collect_run_report, run_report, write_run_report
 from sipe_mmseg.report.charts import line_chart
 
 NAME = 'b"<i>'  # as nasty as a file system allows
@@ -47,7 +50,7 @@ def test_starts_are_joined_and_the_newest_pictures_taken(work_dir: Path) -> None
     assert 'alert' in run.config
 
 
-def test_pictures_of_an_abandoned_training_and_broken_ones_are_left_out(work_dir: Path) -> None:
+def test_pictures_of_an_abandoned_training_and_broken_ones_are_left_out(work_dir: Path, tmp_path: Path) -> None:
     old, new = (work_dir / f'20260101_000{digit}00/vis_data/vis_image' for digit in '01')
     for step in (39, 55):  # behind where the second start begins again
         Image.new('RGB', (90, 30)).save(old / f'maps_{NAME}_{step}.png')
@@ -57,6 +60,30 @@ def test_pictures_of_an_abandoned_training_and_broken_ones_are_left_out(work_dir
     Image.new('RGB', (90, 30)).save(new / 'maps_without a step.png')
     run = collect_run_report(work_dir)
     assert {name: [step for step, _ in pictures] for name, pictures in run.pictures.items()} == {NAME: [20, 40]}
+    write_run_report(tmp_path / 'report.html', run)
+    assert '2 pictures are left out: the files are cut short or damaged.' in (tmp_path / 'report.html').read_text()
+
+
+@pytest.mark.parametrize(
+    'fault', [OSError(errno.EIO, os.strerror(errno.EIO)), PermissionError(errno.EACCES, 'no'), MemoryError()]
+)
+def test_a_fault_of_the_machine_is_no_unreadable_picture(
+    work_dir: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def fail(path: Path) -> None:
+        raise fault
+
+    monkeypatch.setattr(run_report, 'open_image', fail)
+    with pytest.raises(type(fault)) as caught:
+        collect_run_report(work_dir)
+    assert caught.value is fault
+
+
+def test_only_pictures_that_are_shown_are_read(work_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(run_report, 'open_image', lambda path: (read.append(path.stem), open_image(path))[1])
+    collect_run_report(work_dir, max_pictures=2)
+    assert read == [f'maps_{NAME}_20', f'maps_{NAME}_60']
 
 
 def test_more_losses_than_a_chart_has_lines(work_dir: Path, tmp_path: Path) -> None:
@@ -98,7 +125,7 @@ def test_a_training_that_drew_nothing_and_kept_no_config(work_dir: Path, tmp_pat
     write_run_report(tmp_path / 'report.html', collect_run_report(work_dir))
     text = (tmp_path / 'report.html').read_text()
     assert text.count('<svg') == 3
-    assert 'The maps grow' not in text and 'Config of the training' not in text
+    assert 'The maps grow' not in text and 'left out' not in text and 'Config of the training' not in text
 
 
 def test_a_folder_without_logs(tmp_path: Path) -> None:
