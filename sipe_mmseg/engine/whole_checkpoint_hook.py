@@ -140,10 +140,17 @@ class WholeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Any) -> None:
         """Choose where checkpoints go, as MMEngine does, and try what they will hold beside tensors.
 
+        What a resumed one says of files to remove is taken for those that this hook writes into that place.
+
         Raises:
             UnreadableError: If none of them could be loaded.
         """
+        info = runner.message_hub.runtime_info
+        if 'keep_ckpt_ids' in info:
+            info['keep_ckpt_ids'] = [step for step in info['keep_ckpt_ids'] if isinstance(step, int)]
         super().before_train(runner)
+        if self.save_best:
+            self._set_best({indicator: self._own(path) for indicator, path in self._best().items()})
         self._is_tried = False
         schedulers = runner.param_schedulers or []
         check_readable(
@@ -198,6 +205,11 @@ class WholeCheckpointHook(CheckpointHook):
         if hasattr(self, 'best_ckpt_path'):
             return {'': self.best_ckpt_path}
         return dict(self.best_ckpt_path_dict)
+
+    def _own(self, path: Any) -> Any:
+        """The best checkpoint in the folder of this training, wherever the one resumed from was written."""
+        name = os.path.basename(path) if isinstance(path, str) else ''
+        return self.file_backend.join_path(self.out_dir, name) if name.startswith('best_') else None
 
     def _set_best(self, paths: dict[str, Any]) -> None:
         if hasattr(self, 'best_ckpt_path'):

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -74,6 +75,7 @@ def run(
     val: dict[str, Any] | None = None,
     checkpoint_by_epoch: bool | None = None,
     interval: int | None = None,
+    max_keep_ckpts: int = -1,
     save_best: str | list[str] | None = None,
 ) -> list[int]:
     """Train, scoring every epoch, by epochs or by as many iterations; returns the epochs that were scored."""
@@ -103,6 +105,7 @@ def run(
                 by_epoch=by_epoch if checkpoint_by_epoch is None else checkpoint_by_epoch,
                 interval=interval or step,
                 save_best=save_best,
+                max_keep_ckpts=max_keep_ckpts,
                 rule='greater',
             ),
             score_finished=dict(type='ScoreFinishedHook'),
@@ -237,3 +240,28 @@ def test_a_kill_before_the_best_of_before_is_removed_leaves_none_too_many(
     assert {'best_score_epoch_1.pth', 'best_score_epoch_2.pth'} < set(checkpoints(tmp_path))
     run(tmp_path, save_best='score', resume=True)
     assert checkpoints(tmp_path) == checkpoints(whole)
+
+
+def test_a_copy_removes_nothing_of_the_original(whole: Path, tmp_path: Path) -> None:
+    original, copy = tmp_path / 'original', tmp_path / 'copy'
+    run(original, save_best='score', stop_score=2)
+    shutil.copytree(original, copy)
+    run(copy, save_best='score', resume=True)
+    assert checkpoints(copy) == checkpoints(whole)
+    assert sorted(checkpoints(original)) == ['best_score_epoch_1.pth', 'epoch_1.pth', 'epoch_2.pth']
+
+
+@pytest.mark.parametrize('best', ['../best_mine.pth', '..', 'mine.pth', 7])
+def test_a_checkpoint_names_no_other_file_to_remove(best: object, tmp_path: Path) -> None:
+    work_dir = tmp_path / 'run'
+    run(work_dir, save_best='score', stop_score=2)
+    for path in (tmp_path / 'best_mine.pth', work_dir / 'mine.pth', work_dir / 'epoch_.pth'):
+        path.touch()
+    content = torch.load(work_dir / 'epoch_2.pth', weights_only=False)  # written a moment ago
+    named = f'{work_dir}/{best}' if isinstance(best, str) else best
+    content['message_hub']['runtime_info'].update(best_ckpt=named, keep_ckpt_ids=['', 1])
+    torch.save(content, work_dir / 'epoch_2.pth')
+    before = set(tmp_path.rglob('*.pth'))
+    assert run(work_dir, save_best='score', max_keep_ckpts=1, epochs=2, resume=True) == [2]
+    gone = before - set(tmp_path.rglob('*.pth'))
+    assert {path.name for path in gone} == {'epoch_1.pth'}
