@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,11 +56,11 @@ class ResultFolder:
         return self.root / f'{image_id}{self.suffix}'
 
     def missing(self, image_ids: Iterable[str]) -> list[str]:
-        """Images without a result, in their order. Every file there is a whole one."""
-        there = set(list_files(self.root, (self.suffix,))) if self.root.is_dir() else set()
-        return [
-            image_id for image_id in image_ids if self.path(image_id).relative_to(self.root).as_posix() not in there
-        ]
+        """Images without a result, in their order. Every file there is a whole one, but those that are empty.
+
+        A file that was written just before the power went may be empty.
+        """
+        return [image_id for image_id in image_ids if not _has_content(self.path(image_id))]
 
     def require(self, image_ids: Iterable[str]) -> None:
         """Make sure that every image has a result.
@@ -211,6 +212,14 @@ def changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 
 _NOT_SET = object()
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        state = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(state.st_mode) and state.st_size > 0
 
 
 def _is_encodable(name: str) -> bool:

@@ -29,7 +29,7 @@ def test_ids_name_files_in_the_folder(tmp_path: Path, image_id: str) -> None:
     path = folder.path(image_id)
     assert path == tmp_path / f'{image_id}.png'
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    path.write_text('result')
     assert folder.missing([image_id, 'other']) == ['other']
 
 
@@ -47,14 +47,24 @@ def test_ids_never_leave_the_folder(tmp_path: Path, image_id: str) -> None:
 def test_missing_keeps_the_order_and_looks_at_the_suffix(tmp_path: Path) -> None:
     folder = started(tmp_path / 'labels')
     for name in ('b.png', 'c.npz', '.d.png.12.tmp'):
-        (folder.root / name).touch()
+        (folder.root / name).write_text('result')
     assert folder.missing(['d', 'c', 'b', 'a']) == ['d', 'c', 'a']
     assert ResultFolder(tmp_path / 'nowhere', '.png').missing(['a']) == ['a']
 
 
+def test_what_is_no_file_with_content_is_missing(tmp_path: Path) -> None:
+    folder = started(tmp_path / 'labels')
+    (folder.root / 'empty.png').touch()
+    (folder.root / 'dangling.png').symlink_to(tmp_path / 'gone')
+    (folder.root / 'folder.png').mkdir()
+    (tmp_path / 'elsewhere').write_text('result')
+    (folder.root / 'linked.png').symlink_to(tmp_path / 'elsewhere')
+    assert folder.missing(['empty', 'linked', 'dangling', 'folder']) == ['empty', 'dangling', 'folder']
+
+
 def test_require_counts_and_names_what_is_missing(tmp_path: Path) -> None:
     folder = started(tmp_path)
-    (tmp_path / 'b.png').touch()
+    (tmp_path / 'b.png').write_text('result')
     folder.require(['b'])
     with pytest.raises(FileNotFoundError, match=r'2 of 3 images have no \.png file: a, c\.'):
         folder.require(iter(['a', 'b', 'c']))
@@ -157,7 +167,7 @@ def test_overwrite_that_is_killed_leaves_old_settings_with_old_results(
 ) -> None:
     folder = started(tmp_path)
     for name in 'abc':
-        (tmp_path / f'{name}.png').touch()
+        (tmp_path / f'{name}.png').write_text('result')
     unlink = Path.unlink
 
     def killed_at_b(path: Path, missing_ok: bool = False) -> None:
