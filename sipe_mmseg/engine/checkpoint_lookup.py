@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import re
 import zipfile
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..datasets.messages import is_of_machine, short
 from .config_lookup import read_note
 
 NOTE = 'last_checkpoint'
-_NUMBERED = r'(?:epoch|iter)_\d+\.pth'  # not best_*.pth, from which no training can go on
+_NUMBERED = r'(?:epoch|iter)_(\d+)\.pth'  # not best_*.pth, from which no training can go on
 _BLOCK = 1 << 20
 
 
@@ -24,7 +25,7 @@ def find_checkpoint(
 
     Only where none of that name is beside it, it is the one at the path that is written there. Where that is missing
     too, or cut short by a full disk or a crash, it is the newest whole ``epoch_*.pth`` or ``iter_*.pth``, and a warning
-    says so.
+    says so. Of one training the highest number is the newest; time tells trainings apart that have used one folder.
 
     Args:
         work_dir: The work directory.
@@ -43,10 +44,12 @@ def find_checkpoint(
             return named
         wrong = f'{named} is cut short or damaged'
         folders.append(named.parent)
-    for path in _newest_first(folders, filename_tmpl):
+    candidates = _newest_first(folders, filename_tmpl)
+    for path in candidates:
         if path == named:
             continue
         if is_whole(path):
+            path = _furthest(path, candidates, filename_tmpl)
             print_log(f'{wrong}. Taking {path}, the newest that is whole', logger='current', level=logging.WARNING)
             return path
         wrong += f'; {path} is cut short or damaged'
@@ -95,13 +98,46 @@ def _named(note: Path, folders: list[Path]) -> tuple[Path | None, str]:
 
 def is_numbered(name: str, filename_tmpl: str | None = None) -> bool:
     """Whether a training that writes ``epoch_*.pth``, ``iter_*.pth`` or such names may have written a file."""
-    pattern = _NUMBERED
+    return _step(name, filename_tmpl) is not None
+
+
+def _step(name: str, filename_tmpl: str | None) -> int | None:
+    """The number in the name of a checkpoint; None if it is no such name."""
+    patterns = [_NUMBERED]
     if filename_tmpl is not None:
-        pattern += '|' + r'\d+'.join(map(re.escape, re.split(r'\{.*?\}', filename_tmpl)))
-    return re.fullmatch(pattern, name) is not None
+        patterns.append(r'(\d+)'.join(map(re.escape, re.split(r'\{.*?\}', filename_tmpl))))
+    match = next(filter(None, (re.fullmatch(pattern, name) for pattern in patterns)), None)
+    return None if match is None else int(match[1]) if match.re.groups else 0
 
 
 def _newest_first(folders: list[Path], filename_tmpl: str | None) -> list[Path]:
     """By the time of writing: a number may be of a longer training that was in this folder before."""
     found = {path for folder in folders for path in folder.glob('*') if is_numbered(path.name, filename_tmpl)}
     return sorted(found, key=lambda path: (path.stat().st_mtime_ns, path.name), reverse=True)
+
+
+def _furthest(newest: Path, candidates: list[Path], filename_tmpl: str | None) -> Path:
+    """The highest number of the training that has written a checkpoint: a clock can be set back, a copy has new times.
+
+    Nothing is loaded where no number is higher.
+    """
+    steps = {
+        path: _step(path.name, filename_tmpl) or 0
+        for path in candidates
+        if re.sub(r'\d+', '', path.name) == re.sub(r'\d+', '', newest.name)
+    }
+    for path in sorted(steps, key=lambda path: steps[path], reverse=True):
+        if steps[path] <= steps[newest]:
+            break
+        if is_whole(path) and _training(path) is not None and _training(path) == _training(newest):
+            return path
+    return newest
+
+
+def _training(path: Path) -> str | None:
+    """The name that MMEngine gave a training when it was begun, which a resumed one keeps; None if there is none."""
+    try:
+        content = load_local_checkpoint(os.fspath(path), 'cpu')
+        return str(content['message_hub']['runtime_info']['experiment_name'])
+    except (pickle.UnpicklingError, RuntimeError, ValueError, LookupError, TypeError):
+        return None  # not of MMEngine, or refused: whoever loads it is told why

@@ -44,8 +44,8 @@ class WholeCheckpointHook(CheckpointHook):
     nothing, or a file that a full disk has cut short. Here a checkpoint on a local disk appears complete or not at all,
     and ``resume = True`` goes on from the one that :func:`~sipe_mmseg.engine.checkpoint_lookup.find_checkpoint` finds.
     ``load_from`` is what to go on from where the work directory has no checkpoint, or if it names one of its own.
-    Training begins anew only where there is neither. The oldest checkpoint is removed when the new one is there: the
-    disk must have room for one more than ``max_keep_ckpts``. Arguments are those of ``CheckpointHook``.
+    Training begins anew only where there is neither. The oldest checkpoint is removed when the new one is there, and so
+    is the best of before: the disk must have room for one more of each. Arguments are those of ``CheckpointHook``.
     """
 
     file_backend: Any
@@ -137,10 +137,17 @@ class WholeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Any) -> None:
         """Choose where checkpoints go, as MMEngine does, and try what they will hold beside tensors.
 
+        What a resumed one says of files to remove is taken for those that this hook writes into that place.
+
         Raises:
             UnreadableError: If none of them could be loaded.
         """
+        info = runner.message_hub.runtime_info
+        if 'keep_ckpt_ids' in info:
+            info['keep_ckpt_ids'] = [step for step in info['keep_ckpt_ids'] if isinstance(step, int)]
         super().before_train(runner)
+        if self.save_best:
+            self._set_best({indicator: self._own(path) for indicator, path in self._best().items()})
         self._is_tried = False
         schedulers = runner.param_schedulers or []
         check_readable(
@@ -170,10 +177,42 @@ class WholeCheckpointHook(CheckpointHook):
             self._is_tried = True
 
     def _save_best_checkpoint(self, runner: Any, metrics: dict[str, Any]) -> None:
-        """Note the best in the checkpoint that was resumed from, too; to MMEngine there is none before it saves one."""
-        if self.last_ckpt is None:
-            self.last_ckpt = runner.message_hub.runtime_info.get('last_ckpt')
+        """Write the best, remove the one before, note it in the numbered one; MMEngine removes first.
+
+        After a resume the numbered one is that resumed from, where MMEngine notes it in none.
+        """
+        if not self.save_best:
+            return
+        before = self._best()
+        self._set_best(dict.fromkeys(before))
+        numbered, self.last_ckpt = self.last_ckpt, None  # with neither, MMEngine writes the best and does nothing else
         super()._save_best_checkpoint(runner, metrics)
+        self.last_ckpt = numbered
+        new = {indicator: path for indicator, path in self._best().items() if path is not None}
+        self._set_best(before | new)
+        for indicator in new:
+            if before[indicator] not in (None, new[indicator]):
+                self._remove(before[indicator])
+        if new and 'last_ckpt' in runner.message_hub.runtime_info:
+            step = runner.epoch if self.by_epoch else runner.iter
+            self._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=runner.iter))
+
+    def _best(self) -> dict[str, Any]:
+        """Path of the best checkpoint by each indicator; where there is but one, its name is left empty."""
+        if hasattr(self, 'best_ckpt_path'):
+            return {'': self.best_ckpt_path}
+        return dict(self.best_ckpt_path_dict)
+
+    def _own(self, path: Any) -> Any:
+        """The best checkpoint in the folder of this training, wherever the one resumed from was written."""
+        name = os.path.basename(path) if isinstance(path, str) else ''
+        return self.file_backend.join_path(self.out_dir, name) if name.startswith('best_') else None
+
+    def _set_best(self, paths: dict[str, Any]) -> None:
+        if hasattr(self, 'best_ckpt_path'):
+            self.best_ckpt_path = paths['']
+        else:
+            self.best_ckpt_path_dict = paths
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:
         """Write first and remove after; MMEngine does it the other way round."""
@@ -191,10 +230,13 @@ class WholeCheckpointHook(CheckpointHook):
             super()._save_checkpoint_with_step(runner, step, meta)
         finally:
             self.max_keep_ckpts = limit
-        if is_main_process():
-            for each in outdated:
-                path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(each))
-                if self.file_backend.isfile(path):
-                    self.file_backend.remove(path)
-                elif self.file_backend.isdir(path):  # DeepSpeed's are folders
-                    self.file_backend.rmtree(path)
+        for each in outdated:
+            self._remove(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(each)))
+
+    def _remove(self, path: str) -> None:
+        if not is_main_process():
+            return
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+        elif self.file_backend.isdir(path):  # DeepSpeed's are folders
+            self.file_backend.rmtree(path)

@@ -1,6 +1,8 @@
-"""A training that was stopped while it was scored has all its figures after it is resumed, and none twice."""
+"""A training stopped while it is scored has all its figures after it is resumed, none twice, and the same best."""
 
+import errno
 import json
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +16,10 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
+from sipe_mmseg.engine import whole_checkpoint_hook
+
 SCORES = {1: 1.0, 2: 3.0, 3: 2.0, 4: 2.5}  # of an epoch: the second is the best
+OTHERS = {1: 4.0, 2: 1.0, 3: 5.0, 4: 2.0}
 ITERATIONS = 2  # of an epoch
 
 
@@ -46,7 +51,7 @@ class Stoppable(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         self.scored.append(self.runner.iter // ITERATIONS)
-        return {'score': SCORES[self.scored[-1]]}
+        return {'score': SCORES[self.scored[-1]], 'other': OTHERS[self.scored[-1]]}
 
 
 class StopInTraining(Hook):
@@ -70,7 +75,8 @@ def run(
     val: dict[str, Any] | None = None,
     checkpoint_by_epoch: bool | None = None,
     interval: int | None = None,
-    save_best: str | None = None,
+    max_keep_ckpts: int = -1,
+    save_best: str | list[str] | None = None,
 ) -> list[int]:
     """Train, scoring every epoch, by epochs or by as many iterations; returns the epochs that were scored."""
     step = 1 if by_epoch else ITERATIONS
@@ -99,6 +105,7 @@ def run(
                 by_epoch=by_epoch if checkpoint_by_epoch is None else checkpoint_by_epoch,
                 interval=interval or step,
                 save_best=save_best,
+                max_keep_ckpts=max_keep_ckpts,
                 rule='greater',
             ),
             score_finished=dict(type='ScoreFinishedHook'),
@@ -140,9 +147,9 @@ def cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('mmengine.device.utils.DEVICE', 'cpu')
 
 
-@pytest.mark.parametrize('save_best', [None, 'score'])
+@pytest.mark.parametrize('save_best', [None, 'score', 'auto', ['score', 'other']])
 @pytest.mark.parametrize('by_epoch', [True, False])
-def test_stopped_while_it_was_scored(by_epoch: bool, save_best: str | None, tmp_path: Path) -> None:
+def test_stopped_while_it_was_scored(by_epoch: bool, save_best: str | list[str] | None, tmp_path: Path) -> None:
     settings = dict(by_epoch=by_epoch, save_best=save_best)
     whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
     assert run(whole, **settings) == [1, 2, 3, 4]
@@ -152,7 +159,7 @@ def test_stopped_while_it_was_scored(by_epoch: bool, save_best: str | None, tmp_
     assert run(stopped, **settings, resume=True) == [4]
     assert checkpoints(stopped) == checkpoints(whole)
     assert logged(stopped) == logged(whole)
-    assert len(checkpoints(whole)) == 4 + (save_best is not None)
+    assert len(checkpoints(whole)) == 4 + (0 if save_best is None else 2 if isinstance(save_best, list) else 1)
 
 
 def test_what_was_scored_is_not_scored_again(tmp_path: Path) -> None:
@@ -193,3 +200,68 @@ def test_the_end_is_scored_once(by_epoch: bool, tmp_path: Path) -> None:
     assert run(tmp_path, by_epoch, epochs=1, stop_score=1) == []
     assert run(tmp_path, by_epoch, epochs=1, resume=True) == [1]
     assert run(tmp_path, by_epoch, epochs=1, resume=True) == [1]  # a caller waits for its figures
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that kept its best and was not disturbed."""
+    work_dir = tmp_path_factory.mktemp('whole')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmengine.device.utils.DEVICE', 'cpu')
+        run(work_dir, save_best='score')
+    return work_dir
+
+
+def test_a_full_disk_leaves_the_best_of_before(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+
+    def full(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) == 5:  # after the first epoch, the best, the first with its score, and the second
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=r'no space left in .* for best_score_epoch_2'):
+        patch.setattr(whole_checkpoint_hook.os, 'fsync', full)
+        run(tmp_path, save_best='score')
+    assert sorted(checkpoints(tmp_path)) == ['best_score_epoch_1.pth', 'epoch_1.pth', 'epoch_2.pth']
+    assert run(tmp_path, save_best='score', resume=True) == [2, 3, 4]
+    assert checkpoints(tmp_path) == checkpoints(whole)
+
+
+def test_a_kill_before_the_best_of_before_is_removed_leaves_none_too_many(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(whole_checkpoint_hook.WholeFileBackend, 'remove', killed)
+        run(tmp_path, save_best='score')
+    assert {'best_score_epoch_1.pth', 'best_score_epoch_2.pth'} < set(checkpoints(tmp_path))
+    run(tmp_path, save_best='score', resume=True)
+    assert checkpoints(tmp_path) == checkpoints(whole)
+
+
+def test_a_copy_removes_nothing_of_the_original(whole: Path, tmp_path: Path) -> None:
+    original, copy = tmp_path / 'original', tmp_path / 'copy'
+    run(original, save_best='score', stop_score=2)
+    shutil.copytree(original, copy)
+    run(copy, save_best='score', resume=True)
+    assert checkpoints(copy) == checkpoints(whole)
+    assert sorted(checkpoints(original)) == ['best_score_epoch_1.pth', 'epoch_1.pth', 'epoch_2.pth']
+
+
+@pytest.mark.parametrize('best', ['../best_mine.pth', '..', 'mine.pth', 7])
+def test_a_checkpoint_names_no_other_file_to_remove(best: object, tmp_path: Path) -> None:
+    work_dir = tmp_path / 'run'
+    run(work_dir, save_best='score', stop_score=2)
+    for path in (tmp_path / 'best_mine.pth', work_dir / 'mine.pth', work_dir / 'epoch_.pth'):
+        path.touch()
+    content = torch.load(work_dir / 'epoch_2.pth', weights_only=False)  # written a moment ago
+    named = f'{work_dir}/{best}' if isinstance(best, str) else best
+    content['message_hub']['runtime_info'].update(best_ckpt=named, keep_ckpt_ids=['', 1])
+    torch.save(content, work_dir / 'epoch_2.pth')
+    before = set(tmp_path.rglob('*.pth'))
+    assert run(work_dir, save_best='score', max_keep_ckpts=1, epochs=2, resume=True) == [2]
+    gone = before - set(tmp_path.rglob('*.pth'))
+    assert {path.name for path in gone} == {'epoch_1.pth'}

@@ -20,6 +20,7 @@ from torch import nn
 from sipe_mmseg.datasets.atomic_write import temporary_name
 from sipe_mmseg.engine import whole_checkpoint_hook
 from sipe_mmseg.engine.checkpoint_contents import UnreadableError
+from sipe_mmseg.engine.checkpoint_lookup import find_checkpoint
 from sipe_mmseg.engine.config_lookup import shipped_configs
 
 EPOCHS = 4
@@ -177,6 +178,21 @@ def test_resume_takes_the_newest_whole_one(damage: str, undisturbed: Path, tmp_p
         assert any('WARNING' in line and warning in line for line in log.splitlines())
     assert torch.equal(weight(tmp_path / 'epoch_4.pth'), weight(undisturbed / 'epoch_4.pth'))
     assert names(tmp_path) == names(undisturbed)
+
+
+def test_a_clock_that_was_set_back_hides_no_checkpoint(undisturbed: Path, tmp_path: Path) -> None:
+    """Numbers tell what is newest in one training, resumed or not; times tell it from one before."""
+    train(tmp_path, epochs=2, max_keep_ckpts=3)
+    train(tmp_path, resume=True, max_keep_ckpts=3)
+    for number, written in ((2, 300), (3, 200), (4, 100)):
+        os.utime(tmp_path / f'epoch_{number}.pth', (written, written))
+    (tmp_path / 'last_checkpoint').write_text('')
+    assert find_checkpoint(tmp_path) == tmp_path / 'epoch_4.pth'
+    os.truncate(tmp_path / 'epoch_4.pth', 1000)
+    assert find_checkpoint(tmp_path) == tmp_path / 'epoch_3.pth'
+    (tmp_path / 'epoch_3.pth').write_bytes((undisturbed / 'epoch_3.pth').read_bytes())  # of another training
+    os.utime(tmp_path / 'epoch_3.pth', (200, 200))
+    assert find_checkpoint(tmp_path) == tmp_path / 'epoch_2.pth'
 
 
 def test_with_nothing_there_training_begins_anew(undisturbed: Path, tmp_path: Path) -> None:
