@@ -1,5 +1,6 @@
 """Checkpoints that appear complete or not at all, and a resume that takes no others."""
 
+import os
 from collections import deque
 from pathlib import Path
 from typing import Any
