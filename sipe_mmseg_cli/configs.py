@@ -93,6 +93,7 @@ def copy_with_bases(source: Path, folder: Path) -> Path:
         FileExistsError: If one of the files is there already.
         ValueError: If the config is none of the shipped ones, whose bases may lie anywhere.
     """
+    from sipe_mmseg.datasets.atomic_write import atomic_write
     from sipe_mmseg.engine.config_lookup import shipped_configs
 
     root = shipped_configs().resolve()
@@ -107,8 +108,8 @@ def copy_with_bases(source: Path, folder: Path) -> Path:
             f'{there[0]}: exists already, and is another file; name another folder, or remove it first'
         )
     for path, copy in copies.items():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
+        with atomic_write(copy) as temporary:
+            shutil.copyfile(path, temporary)
     return copies[files[0]]
 
 

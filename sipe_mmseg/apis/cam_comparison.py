@@ -130,7 +130,8 @@ def compare_cams(
                 label_map += confusion_matrix(sample.pred_sem_seg.data[0].cpu(), truth, num_classes)
                 for name, curve in curves.items():
                     curve.add(maps[name], sample.present.classes, truth)
-            with atomic_write(ResultFolder(Path(out_dir), '.png').path(image_id(info))) as temporary:
+            path = ResultFolder(Path(out_dir), '.png').path(image_id(info))
+            with atomic_write(path, one_of_many=True) as temporary:
                 Image.fromarray(panel([list(row.values())], list(row))).save(temporary, format='PNG')
             progress.advance()
     if not scored or not len(indices):

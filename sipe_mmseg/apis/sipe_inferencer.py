@@ -372,7 +372,8 @@ class SIPEInferencer(BaseInferencer):
                 picture = prediction_panel(image, sample, self.classes, self.palette)
                 pictures.append(picture)
                 if img_out_dir is not None:
-                    with atomic_write(img_out_dir / f'{source.file_name}.png') as temporary:
+                    path = img_out_dir / f'{source.file_name}.png'
+                    with atomic_write(path, one_of_many=True) as temporary:
                         Image.fromarray(picture).save(temporary, format='PNG')
                 if show:
                     self.visualizer.show(picture, win_name=source.name, wait_time=wait_time)

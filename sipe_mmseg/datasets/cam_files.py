@@ -71,7 +71,7 @@ def write_cam(
     problem = _problem(classes, is_cam, np.asarray(size))
     if problem:
         raise ValueError(f'{path}: cannot write this map: {problem}')
-    with atomic_write(path) as temporary, open(temporary, 'wb') as file:
+    with atomic_write(path, one_of_many=True) as temporary, open(temporary, 'wb') as file:
         np.savez_compressed(
             file, classes=classes, is_cam=is_cam, size=np.asarray(size, np.int64), made_with=np.array(made_with)
         )

@@ -28,7 +28,7 @@ def write_label_png(path: str | os.PathLike[str], labels: npt.NDArray[Any], pale
     colours[: len(palette)] = np.reshape(palette, (-1, 3))
     image = Image.fromarray(labels.astype(np.uint8), mode='P')
     image.putpalette(colours.tobytes())
-    with atomic_write(path) as temporary:
+    with atomic_write(path, one_of_many=True) as temporary:
         image.save(temporary, format='PNG')
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .atomic_write import atomic_write, remove_leftovers_of
+from .atomic_write import atomic_write
 from .json_files import is_deep, load_json
 from .label_files import write_label_png
 from .result_folder import changed_settings
@@ -350,7 +350,6 @@ def write_shapes(
     files = [path for split, names in splits.items() for name in names for path in _files(settings.layout, split, name)]
     if _is_complete(root, settings, files):
         return False
-    remove_leftovers_of(root)
     with atomic_write(root) as temporary:
         done = 0
         for split, names in splits.items():

@@ -16,6 +16,7 @@ from .config_lookup import read_note
 NOTE = 'last_checkpoint'
 _NUMBERED = r'(?:epoch|iter)_(\d+)\.pth'  # not best_*.pth, from which no training can go on
 _BLOCK = 1 << 20
+_DAMAGED = 'is cut short or damaged'
 
 
 def find_checkpoint(
@@ -35,24 +36,27 @@ def find_checkpoint(
     Raises:
         FileNotFoundError: If there is no whole checkpoint; the message says what there is.
         OSError: If one of them cannot be read.
+        MemoryError: If there is too little memory to tell whether one of them is whole.
     """
     note = Path(work_dir).expanduser() / NOTE
     folders = [note.parent] if folder is None else [Path(folder), note.parent]
     named, wrong = _named(note, folders)
     if named is not None and not wrong:
-        if is_whole(named):
+        fault = _fault(named)
+        if not fault:
             return named
-        wrong = f'{named} is cut short or damaged'
+        wrong = f'{named} {fault}'
         folders.append(named.parent)
     candidates = _newest_first(folders, filename_tmpl)
     for path in candidates:
         if path == named:
             continue
-        if is_whole(path):
+        fault = _fault(path)
+        if not fault:
             path = _furthest(path, candidates, filename_tmpl)
             print_log(f'{wrong}. Taking {path}, the newest that is whole', logger='current', level=logging.WARNING)
             return path
-        wrong += f'; {path} is cut short or damaged'
+        wrong += f'; {path} {fault}'
     raise FileNotFoundError(f'{wrong}: name the checkpoint')
 
 
@@ -63,23 +67,34 @@ def is_whole(path: str | os.PathLike[str]) -> bool:
 
     Raises:
         OSError: If it cannot be read, which says nothing of what is in it.
+        MemoryError: If there is too little memory to load it.
     """
+    return not _fault(path)
+
+
+def _fault(path: str | os.PathLike[str]) -> str:
+    """What keeps a file from being a whole checkpoint, to follow its name; nothing if it is one."""
+    fault = _DAMAGED
     with open(path, 'rb') as file:
         try:
             if is_old_format(path):
                 load_local_checkpoint(os.fspath(path), 'cpu')
-                return True
+                return ''
             with zipfile.ZipFile(file) as archive:
-                return archive.testzip() is None and any(name.endswith('/data.pkl') for name in archive.namelist())
-        except OSError as error:
+                is_sound = archive.testzip() is None
+                return '' if is_sound and any(name.endswith('/data.pkl') for name in archive.namelist()) else _DAMAGED
+        except pickle.UnpicklingError as error:
+            fault = f'was refused: {str(error).partition(" was refused: ")[2]}'
+        except Exception as error:  # zipfile has no common error for what damage can do
+            cause = error.__cause__ or error
+            if isinstance(cause, MemoryError) or 'allocate memory' in str(cause):
+                raise MemoryError(f'{os.fspath(path)} could not be loaded: {error}') from error
             if is_of_machine(error):
                 raise
-        except Exception:  # noqa: S110  # zipfile has no common error for what damage can do
-            pass
         file.seek(0)
         while file.read(_BLOCK):  # zipfile and torch hide an error of the disk behind their own
             pass
-        return False
+        return fault
 
 
 def _named(note: Path, folders: list[Path]) -> tuple[Path | None, str]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mmseg.datasets import BaseSegDataset
 
 from .. import __version__
-from ..datasets.atomic_write import atomic_write, remove_leftovers_of
+from ..datasets.atomic_write import atomic_write
 from ..datasets.image_files import IMAGE_SUFFIXES, first_few, image_size, list_files
 from ..datasets.label_files import read_label_png, write_label_png
 from ..datasets.palette import voc_palette
@@ -66,7 +66,6 @@ def export_labels(
     source.require(image_ids(dataset))
     classes = tuple(dataset.metainfo['classes'])
     drawn_names(classes)
-    remove_leftovers_of(out)
     with Progress(len(dataset)) as progress, atomic_write(out) as folder:
         folder.mkdir()
         images = _label_maps(dataset, source, progress)
@@ -136,7 +135,6 @@ def import_labels(
         'dataset': dataset_settings(dataset),
     }
     drawings = _labelme_drawings(path, names) if format == 'labelme' else _READERS[format](str(path))
-    remove_leftovers_of(out)
     with Progress(len(infos)) as progress, atomic_write(out) as folder:
         target = ResultFolder(folder, '.png')
         target.start(settings)

@@ -28,12 +28,10 @@ class WholeFileBackend(LocalBackend):
         Raises:
             OSError: If that fails; nothing half written is left.
         """
-        remove_leftovers(Path(filepath).parent)
+        remove_leftovers(Path(filepath).parent, below=False)
         way_on = 'the same command with --resume goes on from the newest'
-        with atomic_write(filepath, way_on) as temporary, open(temporary, 'wb') as file:
-            file.write(obj)
-            file.flush()
-            os.fsync(file.fileno())
+        with atomic_write(filepath, way_on) as temporary:
+            temporary.write_bytes(obj)
 
 
 register_backend(_BACKEND, WholeFileBackend, force=True)  # a reload of this module does it again

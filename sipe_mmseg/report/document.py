@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterable
 from importlib import resources
 
-from ..datasets.atomic_write import atomic_write, remove_leftovers_of
+from ..datasets.atomic_write import atomic_write
 from .markup import Markup, element
 
 
 def write_page(path: str | os.PathLike[str], page: str) -> None:
     """Write a page; it appears complete or not at all. The same page gives the same bytes."""
-    remove_leftovers_of(path)
     with atomic_write(path) as temporary:
         # Names of files that are not UTF-8 come as lone surrogates, which no encoding takes.
         temporary.write_text(page, encoding='utf-8', errors='backslashreplace', newline='\n')

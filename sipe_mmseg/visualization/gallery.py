@@ -82,7 +82,7 @@ def draw_gallery(
             if gallery is not None:
                 rows.append(prediction_row(image, sample, palette))
             path = ResultFolder(Path(out_dir), '.png').path(image_id(info))
-            with atomic_write(path) as temporary:
+            with atomic_write(path, one_of_many=True) as temporary:
                 Image.fromarray(prediction_panel(image, sample, classes, palette)).save(temporary, format='PNG')
             yield path
     if gallery is not None and rows:

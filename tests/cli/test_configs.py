@@ -1,5 +1,7 @@
 """Shipped configs: their names, and copies of them that load."""
 
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,18 @@ def test_a_folder_gets_the_config_and_what_it_inherits(
     assert '# Your own images and classes: a template.' in (tmp_path / 'mine/_base_/datasets/custom.py').read_text()
     monkeypatch.setenv('CUSTOM_ROOT', '/my/data')  # which a flat copy has filled in
     assert Config.fromfile(f'mine/sipe/{CUSTOM}.py').train_dataloader.dataset.data_root == '/my/data'
+
+
+def test_a_copy_that_is_cut_short_leaves_nothing_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut_short(source: Path, target: Path) -> None:
+        target.write_text(source.read_text()[:20])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt, SystemExit):
+        patch.setattr(shutil, 'copyfile', cut_short)
+        main(['configs', CUSTOM, '--out', 'dir'])
+    assert not [path for path in tmp_path.glob('dir/**/*') if path.is_file()]
+    assert main(['configs', CUSTOM, '--out', 'dir']) == 0
 
 
 def test_copies_overwrite_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import sipe_mmseg  # noqa: F401
+from sipe_mmseg.datasets.atomic_write import temporary_name
 from sipe_mmseg.datasets.coco_masks import (
     AnnotatedImage,
     Instance,
@@ -265,7 +266,7 @@ class TestConverter:
             assert main(words) == 1
             assert 'masks: another run is at work there' in capsys.readouterr().err
             assert [path.name for path in (tmp_path / 'masks').iterdir()] == ['.lock']
-        (tmp_path / 'masks' / '.one.png.999999999.tmp').touch()
+        (tmp_path / 'masks' / temporary_name('one.png', 999999999)).touch()
         assert main(words) == 0
         assert {path.name for path in (tmp_path / 'masks').iterdir()} == {'one.png', 'empty.png', 'conversion.json'}
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sipe_mmseg.datasets.atomic_write import temporary_name
 from sipe_mmseg.datasets.result_folder import ResultFolder, changed_settings, file_digest, source_settings
 
 SETTINGS = {
@@ -226,8 +227,8 @@ def test_broken_settings_are_named(tmp_path: Path, content: str | bytes) -> None
 
 def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     started(tmp_path)
-    (tmp_path / f'.a.png.{2**30}.tmp').write_text('half')
-    (tmp_path / f'.settings.json.{2**30}.tmp').write_text('half')
+    (tmp_path / temporary_name('a.png', 2**30)).write_text('half')
+    (tmp_path / temporary_name('settings.json', 2**30)).write_text('half')
     started(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ['settings.json']
 

@@ -163,6 +163,32 @@ def test_the_old_format_is_whole_if_it_loads(tmp_path: Path) -> None:
         assert not is_whole(path)
 
 
+def test_what_is_refused_is_told_as_such(tmp_path: Path, warnings: pytest.LogCaptureFixture) -> None:
+    save(tmp_path / 'epoch_1.pth', written=1)
+    path = tmp_path / 'epoch_2.pth'
+    torch.save({'meta': os.system}, path, _use_new_zipfile_serialization=False)
+    (tmp_path / 'last_checkpoint').write_text(str(path))
+    assert find_checkpoint(tmp_path) == tmp_path / 'epoch_1.pth'
+    (message,) = warnings.messages
+    assert message.startswith(f"{path} was refused: it asks for 'posix.system', and a checkpoint may only hold")
+    assert 'cut short' not in message
+
+
+@pytest.mark.parametrize('error', [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_too_little_memory_is_no_damage(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: object) -> None:
+        raise error
+
+    torch.save({'weight': torch.arange(5000.0)}, tmp_path / 'epoch_1.pth', _use_new_zipfile_serialization=False)
+    monkeypatch.setattr('sipe_mmseg.compat.load_allowed', full)
+    with pytest.raises(MemoryError, match=r'epoch_1\.pth could not be loaded'):
+        is_whole(tmp_path / 'epoch_1.pth')
+    save(tmp_path / 'epoch_2.pth')
+    monkeypatch.setattr('zipfile.ZipFile.testzip', full)
+    with pytest.raises(MemoryError, match=r'epoch_2\.pth could not be loaded'):
+        is_whole(tmp_path / 'epoch_2.pth')
+
+
 def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
     path = tmp_path / 'epoch_1.pth'
     for content in (b'', b'PK\5\6' + bytes(18), b'PK\3\4', os.urandom(1000)):

@@ -17,6 +17,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 
+from sipe_mmseg.datasets.atomic_write import temporary_name
 from sipe_mmseg.engine import whole_checkpoint_hook
 from sipe_mmseg.engine.checkpoint_contents import UnreadableError
 from sipe_mmseg.engine.checkpoint_lookup import find_checkpoint
@@ -110,7 +111,7 @@ def test_a_full_disk_leaves_the_one_before(undisturbed: Path, tmp_path: Path, mo
             raise OSError(errno.ENOSPC, 'No space left on device')
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match=r'no space left in .* for epoch_3\.pth') as error:
-        patch.setattr(whole_checkpoint_hook.os, 'fsync', full)
+        patch.setattr(os, 'fsync', full)
         train(tmp_path)
     assert 'free some, or name a folder on another disk' in str(error.value)
     assert str(error.value).endswith('and the same command with --resume goes on from the newest')
@@ -168,7 +169,7 @@ def test_resume_takes_the_newest_whole_one(damage: str, undisturbed: Path, tmp_p
     elif damage == 'cut short before the note':
         note.write_text(str(tmp_path / 'epoch_3.pth'))
     elif damage == 'left by a kill':
-        (tmp_path / 'epoch_4.pth').rename(tmp_path / '.epoch_4.pth.999999999.tmp')
+        (tmp_path / 'epoch_4.pth').rename(tmp_path / temporary_name('epoch_4.pth', 999999999))
     log = train(tmp_path, resume=True)
     resumed = 4 if damage == 'empty note' else 3
     assert f'resumed epoch: {resumed}' in log
@@ -195,7 +196,7 @@ def test_a_clock_that_was_set_back_hides_no_checkpoint(undisturbed: Path, tmp_pa
 
 
 def test_with_nothing_there_training_begins_anew(undisturbed: Path, tmp_path: Path) -> None:
-    (tmp_path / '.epoch_1.pth.999999999.tmp').write_bytes(b'PK')  # killed while it was written
+    (tmp_path / temporary_name('epoch_1.pth', 999999999)).write_bytes(b'PK')  # killed while it was written
     log = train(tmp_path, resume=True)
     assert 'training begins anew' in log and 'resumed epoch' not in log
     assert torch.equal(weight(tmp_path / 'epoch_4.pth'), weight(undisturbed / 'epoch_4.pth'))

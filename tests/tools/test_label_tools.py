@@ -20,6 +20,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from PIL import Image
 
+from sipe_mmseg.datasets.atomic_write import temporary_name
 from sipe_mmseg.datasets.cam_files import read_cam, resize_cam
 from sipe_mmseg.datasets.label_files import write_label_png
 from sipe_mmseg.datasets.result_folder import ResultFolder
@@ -151,7 +152,7 @@ def test_rerun_does_what_is_missing_and_nothing_else(home: Path, done: Path, cap
     }
     (done / 'labels' / f'{TRAIN[1]}.png').unlink()
     (done / 'cams' / f'{TRAIN[3]}.npz').unlink()
-    (done / 'labels' / f'.{TRAIN[1]}.png.123.tmp').write_text('half')  # of a killed run
+    (done / 'labels' / temporary_name(f'{TRAIN[1]}.png', 2**30)).write_text('half')  # of a killed run
     unchanged = {**times(done / 'labels'), **times(done / 'cams')}
     arguments = ['--out', done / 'labels', '--cams', done / 'cams']
     assert generate(home, *arguments) == 0
