@@ -213,15 +213,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_full_disk_leaves_the_best_of_before(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[int] = []
+    put = whole_checkpoint_hook.WholeFileBackend.put
 
-    def full(descriptor: int) -> None:
-        written.append(descriptor)
-        if len(written) == 5:  # after the first epoch, the best, the first with its score, and the second
+    def full(self: Any, content: bytes, path: str) -> None:
+        if Path(path).name == 'best_score_epoch_2.pth':
             raise OSError(errno.ENOSPC, 'No space left on device')
+        put(self, content, path)
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match=r'no space left in .* for best_score_epoch_2'):
-        patch.setattr(whole_checkpoint_hook.os, 'fsync', full)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match='No space left'):
+        patch.setattr(whole_checkpoint_hook.WholeFileBackend, 'put', full)
         run(tmp_path, save_best='score')
     assert sorted(checkpoints(tmp_path)) == ['best_score_epoch_1.pth', 'epoch_1.pth', 'epoch_2.pth']
     assert run(tmp_path, save_best='score', resume=True) == [2, 3, 4]
